@@ -1,0 +1,1 @@
+"""Calibration sets, quantisation, task metrics and the accuracy gate."""

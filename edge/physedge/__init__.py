@@ -1,0 +1,1 @@
+"""physedge: from a trained physics-embedded network to a point-of-care device."""

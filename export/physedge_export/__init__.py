@@ -1,0 +1,1 @@
+"""Trace, audit, parity and targets: from a module to the graphs that ship."""

@@ -1,0 +1,1 @@
+"""The device's runtime: bundles, engines, frames, streams."""
