@@ -44,9 +44,7 @@ class PhysedgeError(Exception):
         return _rebuild, (type(self), self.identifier, self.found, self.expected, self.next_step)
 
 
-def _rebuild(
-    kind: type[PhysedgeError], identifier: str, found: str, expected: str, next_step: str
-) -> PhysedgeError:
+def _rebuild(kind: type[PhysedgeError], identifier: str, found: str, expected: str, next_step: str) -> PhysedgeError:
     return kind(identifier, found=found, expected=expected, next_step=next_step)
 
 

@@ -1,0 +1,186 @@
+"""What a network takes in: the declared form of a frame, and a frame on its way.
+
+Everything up to the uint8 picture of the declared size happens here, once, for training and device alike; everything
+after it
+(cast, scale, layout, normalisation) is inside the graph.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from physedge_runtime.errors import UsageError
+
+_SMALLEST_SIDE_PX = 8
+_LARGEST_SIDE_PX = 4096
+
+
+class Colour(enum.StrEnum):
+    """Channels of a picture, in the order in which they lie in memory."""
+
+    RGB = "rgb"
+    BGR = "bgr"
+    GREY = "grey"
+
+    @property
+    def channels(self) -> int:
+        """Number of channels: 1 for grey, else 3."""
+        return 1 if self is Colour.GREY else 3
+
+
+class Fit(enum.StrEnum):
+    """How a picture of another shape is brought to the declared one."""
+
+    STRETCH = "stretch"  # both sides scaled on their own; the whole frame is seen
+    LETTERBOX = "letterbox"  # one scale for both sides, centred, the rest black
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crop:
+    """The part of the frame that is looked at, as fractions of its sides.
+
+    Attributes:
+        left: 0 to 1, of the width.
+        top: 0 to 1, of the height.
+        width: 0 to 1, of the width; `left + width` at most 1.
+        height: 0 to 1, of the height; `top + height` at most 1.
+    """
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+    def __post_init__(self) -> None:
+        horizontal = 0 <= self.left and 0 < self.width and self.left + self.width <= 1
+        vertical = 0 <= self.top and 0 < self.height and self.top + self.height <= 1
+        if not (horizontal and vertical):
+            raise UsageError(
+                "PE-SPEC-003",
+                found=f"the crop {self}",
+                expected="fractions of the frame, left + width and top + height at most 1",
+                next_step="correct [frame.crop] in the specification",
+            )
+
+    def pixels(self, height_px: int, width_px: int) -> tuple[int, int, int, int]:
+        """Top, bottom, left, right in whole pixels of a frame; never empty."""
+        top = min(round(self.top * height_px), height_px - 1)
+        left = min(round(self.left * width_px), width_px - 1)
+        bottom = max(top + 1, round((self.top + self.height) * height_px))
+        right = max(left + 1, round((self.left + self.width) * width_px))
+        return top, bottom, left, right
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameSpec:
+    """The declared form of the picture that the graph takes in: uint8 (batch, height, width, channel).
+
+    Attributes:
+        height: Pixels.
+        width: Pixels.
+        colour: Channel order of the graph's input, whatever order the source delivers.
+        fit: How another shape is brought to this one.
+        crop: The part of the frame that is looked at; None for all of it.
+    """
+
+    height: int
+    width: int
+    colour: Colour = Colour.RGB
+    fit: Fit = Fit.STRETCH
+    crop: Crop | None = None
+
+    def __post_init__(self) -> None:
+        for name, side in (("height", self.height), ("width", self.width)):
+            if not _SMALLEST_SIDE_PX <= side <= _LARGEST_SIDE_PX:
+                raise UsageError(
+                    "PE-SPEC-001",
+                    found=f"a frame {name} of {side}",
+                    expected=f"{_SMALLEST_SIDE_PX} to {_LARGEST_SIDE_PX} pixels",
+                    next_step=f"correct {name} in [frame] of the specification",
+                )
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(height, width, channel) of one prepared picture."""
+        return self.height, self.width, self.colour.channels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoltageSpec:
+    """The declared form of one frame of measured voltages: float32 (batch, count), in volts.
+
+    Attributes:
+        count: Voltages a frame.
+        electrodes: Electrodes around the body.
+        protocol: Name of the injection and measurement patterns, for example `adjacent`.
+    """
+
+    count: int
+    electrodes: int
+    protocol: str
+
+    def __post_init__(self) -> None:
+        if self.count < 1 or self.electrodes < 2:
+            raise UsageError(
+                "PE-SPEC-002",
+                found=f"{self.count} voltages from {self.electrodes} electrodes",
+                expected="at least 1 voltage and 2 electrodes",
+                next_step="correct [voltages] in the specification",
+            )
+
+    @property
+    def shape(self) -> tuple[int]:
+        """(voltage,) of one frame."""
+        return (self.count,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """One frame on its way from a source to a result.
+
+    Attributes:
+        pixels: uint8 (height, width, 3) or (height, width), any size; or float32 (voltage,) in volts. Read only by
+        agreement:
+            whoever holds a frame may keep it, nobody writes into it.
+        frame_id: Sequence number given at capture, rising by one a captured frame; a gap is a loss.
+        captured_ns: Monotonic clock at capture, nanoseconds.
+        colour: Channel order of `pixels`.
+        source_stamp_ns: The source's own time of the frame, nanoseconds, if it has one; kept, never used to order
+            frames.
+        frozen_by_operator: True where the source itself says that somebody pressed freeze.
+        name: Where the frame came from, as sinks may show it (file name, never a patient's).
+        metadata: What else the source says, for sinks that carry it over.
+    """
+
+    pixels: NDArray[Any]
+    frame_id: int = 0
+    captured_ns: int = 0
+    colour: Colour = Colour.RGB
+    source_stamp_ns: int | None = None
+    frozen_by_operator: bool = False
+    name: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+
+def check_frame(frame: Frame) -> None:
+    """Refuse what is no picture at all; called once a frame, before any work.
+
+    Raises:
+        UsageError: dtype is not uint8, or the shape is neither (height, width) nor (height, width, 3), or it is empty.
+    """
+    pixels = frame.pixels
+    picture = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (1, 3))
+    if pixels.dtype != np.uint8 or not picture or 0 in pixels.shape:
+        raise UsageError(
+            "PE-FRAME-001",
+            found=f"a frame of {pixels.dtype} {tuple(pixels.shape)}",
+            expected="uint8 (height, width, 3) or (height, width)",
+            next_step="convert the picture before it is handed in",
+        )

@@ -1,0 +1,129 @@
+"""`spec.toml`: all that physedge must be told about a network, and no more.
+
+The same door for the built-in networks and for a network of one's own; `docs/spec.md` describes every key.
+"""
+
+from __future__ import annotations
+
+import enum
+import tomllib
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from physedge_runtime.errors import UsageError
+from physedge_runtime.frame import FrameSpec, VoltageSpec
+
+
+class Task(enum.StrEnum):
+    """What the network answers."""
+
+    SEGMENTATION = "segmentation"
+    CLASSIFICATION = "classification"
+    RECONSTRUCTION = "reconstruction"
+
+
+class Normalise(BaseModel):
+    """Inside the graph: `(pixel / 255 - mean) / std`, one value a channel or one for all."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mean: tuple[float, ...] = (0.5,)
+    std: tuple[Annotated[float, Field(gt=0)], ...] = (0.25,)
+
+
+class ModelSpec(BaseModel):
+    """The declaration of a network.
+
+    Attributes:
+        name: Name of the bundle and of its files; lower case, digits, `-`, `_`.
+        version: Of the trained network, the maker's own.
+        task: What it answers.
+        intended_use: One sentence for the card.
+        classes: Names; for segmentation `classes[0]` is the background, and two classes mean one output plane (a
+            sigmoid).
+        threshold: Foreground from this probability on (two classes only).
+        frame: The picture taken in; None for voltages.
+        voltages: The measurements taken in; None for pictures.
+        normalise: Applied inside the graph.
+        float_modules: Class names (`package.module.Class`) whose operators stay in floating point, beside those
+            classes that say so
+            themselves by `keep_float = True`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+    version: Annotated[str, Field(max_length=64)] = "0"
+    task: Task
+    intended_use: Annotated[str, Field(max_length=2000)] = "Not stated. Not a medical device."
+    classes: tuple[Annotated[str, Field(min_length=1, max_length=64)], ...] = ()
+    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    frame: FrameSpec | None = None
+    voltages: VoltageSpec | None = None
+    normalise: Normalise = Normalise()
+    float_modules: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _agrees(self) -> ModelSpec:
+        if (self.frame is None) == (self.voltages is None):
+            raise ValueError("one of [frame] and [voltages] is needed, not both")
+        if self.task is not Task.RECONSTRUCTION and len(self.classes) < 2:
+            raise ValueError(f"the task {self.task} needs at least two classes")
+        if self.frame is not None:
+            channels = self.frame.colour.channels
+            for key, values in (("mean", self.normalise.mean), ("std", self.normalise.std)):
+                if len(values) not in (1, channels):
+                    raise ValueError(f"normalise.{key} has {len(values)} values for {channels} channels")
+        return self
+
+    @property
+    def output_channels(self) -> int:
+        """Logit planes (segmentation) or logits (classification) that the network must give."""
+        return 1 if self.task is Task.SEGMENTATION and len(self.classes) == 2 else len(self.classes)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """One input without its batch axis: (height, width, channel) or (voltage,)."""
+        if self.frame is not None:
+            return self.frame.shape
+        assert self.voltages is not None
+        return self.voltages.shape
+
+
+def read_spec(path: Path) -> ModelSpec:
+    """Read a `spec.toml`.
+
+    Raises:
+        UsageError: The file is missing, is no TOML (`PE-SPEC-010`), or does not say what it must (`PE-SPEC-011`).
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(
+            "PE-SPEC-010",
+            found=f"{path} cannot be read as TOML ({error})",
+            expected="a specification file",
+            next_step="see docs/spec.md for every key",
+        ) from error
+    return spec_from_mapping(content, origin=str(path))
+
+
+def spec_from_mapping(content: dict[str, object], *, origin: str) -> ModelSpec:
+    """Check a specification that was read already.
+
+    Raises:
+        UsageError: A key is missing, unknown or out of range (`PE-SPEC-011`), told by its name.
+    """
+    try:
+        return ModelSpec.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise UsageError(
+            "PE-SPEC-011",
+            found=f"in {origin}, {key}: {first['msg'].removeprefix('Value error, ')}",
+            expected="a specification as docs/spec.md describes it",
+            next_step=f"correct {key}",
+        ) from error
