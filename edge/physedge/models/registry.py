@@ -1,0 +1,102 @@
+"""The built-in networks: a factory and a specification each, the same door as for a network of one's own."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from physedge_runtime.errors import UsageError
+from physedge_runtime.frame import FrameSpec
+from physedge_runtime.spec import ModelSpec, Normalise, Task
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelEntry:
+    """A network that can be named on the command line.
+
+    Attributes:
+        factory: `package.module:function`, as `--model` takes it; called with `classes` and `channels` of the
+        specification.
+        spec: Its declaration before training: classes, frame and normalisation are overridden by `train`.
+        summary: One line for people.
+    """
+
+    factory: str
+    spec: ModelSpec
+    summary: str
+
+    def build(self, **options: Any) -> nn.Module:
+        """The untrained network; options go to the factory."""
+        return load_factory(self.factory)(**options)
+
+
+def _segmentation(name: str) -> ModelSpec:
+    return ModelSpec(
+        name=name,
+        task=Task.SEGMENTATION,
+        classes=("background", "lesion"),
+        frame=FrameSpec(height=256, width=256),
+        normalise=Normalise(mean=(0.5,), std=(0.25,)),
+    )
+
+
+REGISTRY: dict[str, ModelEntry] = {
+    "pmrnet": ModelEntry(
+        factory="physedge.models.pmrnet:pmrnet",
+        spec=_segmentation("pmrnet"),
+        summary="segmentation, paper topology, 867,337 parameters",
+    ),
+    "pmrnet_e": ModelEntry(
+        factory="physedge.models.pmrnet_e:pmrnet_e",
+        spec=_segmentation("pmrnet_e"),
+        summary="segmentation, edge form, 862,387 parameters, half the arithmetic",
+    ),
+}
+
+
+def find(name: str) -> ModelEntry:
+    """The built-in network of this name.
+
+    Raises:
+        UsageError: There is none (`PE-MODEL-001`).
+    """
+    try:
+        return REGISTRY[name]
+    except KeyError:
+        raise UsageError(
+            "PE-MODEL-001",
+            found=f"the network {name!r}",
+            expected=f"one of {', '.join(sorted(REGISTRY))}, or package.module:factory",
+            next_step="name a built-in network or give --model, --weights and --spec",
+        ) from None
+
+
+def load_factory(path: str) -> Callable[..., nn.Module]:
+    """The function behind `package.module:function`.
+
+    Raises:
+        UsageError: The path has another form, or names nothing that can be called (`PE-MODEL-002`).
+    """
+    module_name, _, attribute = path.partition(":")
+    try:
+        factory = getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UsageError(
+            "PE-MODEL-002",
+            found=f"{path!r} cannot be imported ({error})",
+            expected="package.module:factory, importable from here",
+            next_step="check the name and PYTHONPATH",
+        ) from error
+    if not callable(factory):
+        raise UsageError(
+            "PE-MODEL-002",
+            found=f"{path!r} is a {type(factory).__name__}",
+            expected="a function that returns a torch module",
+            next_step="name the function",
+        )
+    return factory  # type: ignore[no-any-return]
