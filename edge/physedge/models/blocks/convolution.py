@@ -1,0 +1,80 @@
+"""Convolutions followed by a batch normalisation, and what they become when the network is deployed."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+def depthwise(channels: int, kernel_size: int = 3, *, dilation: int = 1) -> nn.Conv2d:
+    """One kernel per channel, without bias; the map keeps its size (zero padding)."""
+    return nn.Conv2d(
+        channels,
+        channels,
+        kernel_size,
+        padding=dilation * (kernel_size // 2),
+        dilation=dilation,
+        groups=channels,
+        bias=False,
+    )
+
+
+def pointwise(inputs: int, outputs: int, *, bias: bool = False) -> nn.Conv2d:
+    """A 1x1 convolution."""
+    return nn.Conv2d(inputs, outputs, 1, bias=bias)
+
+
+class ConvNorm(nn.Module):
+    """BN(sum of convolutions of one input), then an activation.
+
+    The convolutions have one stride and odd kernels that keep the map's centre, so that their sum is one
+    convolution with the largest of the kernels.
+
+    Attributes:
+        branches: The convolutions, without bias.
+        norm: The batch normalisation.
+        activation: What follows, or the identity.
+    """
+
+    def __init__(self, *branches: nn.Conv2d, activation: nn.Module | None = None) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(branches)
+        self.norm = nn.BatchNorm2d(branches[0].out_channels)
+        self.activation = activation if activation is not None else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (batch, inputs, height, width) to (batch, outputs, height', width')."""
+        total: Tensor = self.branches[0](x)
+        for branch in self.branches[1:]:
+            total = total + branch(x)
+        activated: Tensor = self.activation(self.norm(total))
+        return activated
+
+
+class SeparableNorm(nn.Sequential):
+    """Depthwise 3x3, pointwise, BN, activation: the cheap dense convolution used all through `pmrnet`."""
+
+    def __init__(self, inputs: int, outputs: int, *, activation: nn.Module | None = None) -> None:
+        super().__init__(depthwise(inputs), ConvNorm(pointwise(inputs, outputs), activation=activation))
+
+
+def upsampled(x: Tensor) -> Tensor:
+    """Return the map at twice its height and width (bilinear, `align_corners=False`)."""
+    return functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+
+
+def initialise(module: nn.Module) -> None:
+    """Draw the weights of all convolutions (He et al. 2015); everything else keeps its own start.
+
+    Without bias a normalisation follows and the scale is free: sqrt(2 / fan out) keeps the gradients' size. With bias
+    nothing follows: sqrt(1 / fan in) keeps the answer as large as one input.
+    """
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d):
+            fan_in = part.weight[0].numel()
+            fan_out = part.weight.shape[0] * part.weight[0, 0].numel() // part.groups
+            with torch.no_grad():
+                part.weight.normal_(0.0, (2.0 / fan_out) ** 0.5 if part.bias is None else (1.0 / fan_in) ** 0.5)
+                if part.bias is not None:
+                    part.bias.zero_()
