@@ -69,6 +69,7 @@ class PMRNetE(nn.Module):
         self.head = FloatHead(c1, classes)
         self.auxiliary = nn.ModuleList(FloatHead(width, classes) for width in (c4, c3, c2) if auxiliary)
         initialise(self)
+        self.register_load_state_dict_pre_hook(_without_unused_heads)
 
     def _features(self, image: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         check_image(image, channels=self.channels, multiple=self.multiple)
@@ -93,6 +94,13 @@ class PMRNetE(nn.Module):
         decoded, boundary = self._features(image)
         auxiliary = tuple(head(d) for head, d in zip(self.auxiliary, decoded, strict=False))
         return SegmentationOutputs(logits=self.head(decoded[-1]), auxiliary=auxiliary, boundary=boundary)
+
+
+def _without_unused_heads(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
+    """Let a deployed network load what was trained with auxiliary heads: those it lacks are passed over."""
+    if isinstance(module, PMRNetE) and not module.auxiliary:
+        for name in [name for name in state if name.startswith(f"{prefix}auxiliary.")]:
+            del state[name]
 
 
 def pmrnet_e(

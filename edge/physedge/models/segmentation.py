@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -29,7 +30,7 @@ class SegmentationOutputs:
 class FloatHead(nn.Conv2d):
     """The last 1x1 convolution: features to logits. A quantised logit moves the mask's border, so it stays float."""
 
-    keep_float = True
+    keep_float: ClassVar[bool] = True
 
     def __init__(self, features: int, classes: int) -> None:
         super().__init__(features, classes, 1)

@@ -65,16 +65,15 @@ def upsampled(x: Tensor) -> Tensor:
 
 
 def initialise(module: nn.Module) -> None:
-    """Draw the weights of all convolutions (He et al. 2015); everything else keeps its own start.
+    """Draw the weights of all convolutions (He et al. 2015, fan in); everything else keeps its own start.
 
-    Without bias a normalisation follows and the scale is free: sqrt(2 / fan out) keeps the gradients' size. With bias
-    nothing follows: sqrt(1 / fan in) keeps the answer as large as one input.
+    The gain is sqrt(2) where no bias is, since a normalisation or a rectifier follows there, and one where a bias is,
+    since nothing follows: a logit or a field starts as large as one input.
     """
     for part in module.modules():
         if isinstance(part, nn.Conv2d):
-            fan_in = part.weight[0].numel()
-            fan_out = part.weight.shape[0] * part.weight[0, 0].numel() // part.groups
+            gain = 2.0 if part.bias is None else 1.0
             with torch.no_grad():
-                part.weight.normal_(0.0, (2.0 / fan_out) ** 0.5 if part.bias is None else (1.0 / fan_in) ** 0.5)
+                part.weight.normal_(0.0, (gain / part.weight[0].numel()) ** 0.5)
                 if part.bias is not None:
                     part.bias.zero_()

@@ -1,0 +1,55 @@
+"""RGDS of `pmrnet`: a small coupling at full resolution, then half the resolution along a rough and a smooth path."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from physedge.models.blocks.convolution import ConvNorm, SeparableNorm, pointwise
+from physedge.models.blocks.coupling import Physics
+
+
+class TanhNudge(nn.Module):
+    """x + 0.1 tanh(BN(DS(x))): the paper's form."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.nudge = SeparableNorm(channels, channels, activation=nn.Tanh())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (batch, channel, height, width) to the same shape."""
+        return x + 0.1 * self.nudge(x)
+
+
+class ShiftAndGain(nn.Module):
+    """x + alpha (tanh(beta(x)) + sigmoid(gamma(x)) x), beta and gamma from one DS C -> 2C and BN: the strict form."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.fields = SeparableNorm(channels, 2 * channels)
+        self.strength = nn.Parameter(torch.tensor(0.1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (batch, channel, height, width) to the same shape."""
+        shift, gain = self.fields(x).chunk(2, dim=1)
+        return x + self.strength * (torch.tanh(shift) + torch.sigmoid(gain) * x)
+
+
+class StridedDownsample(nn.Module):
+    """RGDS: y = low + lambda high of the nudged x; low = SiLU(BN(conv3x3, stride 2)), high = BN(1x1(2x2 mean)).
+
+    lambda starts at 0.3.
+    """
+
+    def __init__(self, inputs: int, outputs: int, physics: Physics) -> None:
+        super().__init__()
+        self.couple = TanhNudge(inputs) if physics == "paper" else ShiftAndGain(inputs)
+        self.low = ConvNorm(nn.Conv2d(inputs, outputs, 3, stride=2, padding=1, bias=False), activation=nn.SiLU())
+        self.high = ConvNorm(pointwise(inputs, outputs))
+        self.share = nn.Parameter(torch.tensor(0.3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (batch, inputs, height, width) to (batch, outputs, height/2, width/2)."""
+        x = self.couple(x)
+        return self.low(x) + self.share * self.high(functional.avg_pool2d(x, 2))
