@@ -134,19 +134,19 @@ class AveragingDiffusion(nn.Module):
     convex combination of values of u, so the range never grows. The source adds at most 0.1 * steps * max|g|.
 
     Attributes:
-        logits: Learned, (step, channel, 1, 9).
+        logits: Learned, (step, channel, 9).
     """
 
     keep_float: ClassVar[bool] = True
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.logits = nn.Parameter(torch.zeros(STEPS, channels, 1, 9))
+        self.logits = nn.Parameter(torch.zeros(STEPS, channels, 9))
         self.steps = nn.ModuleList(DiffusionStep(k) for k in range(STEPS))
 
     def kernels(self) -> tuple[Tensor, ...]:
         """The weights of every step, each (channel, 1, 3, 3), positive with sum one."""
-        return tuple(torch.softmax(self.logits, dim=-1).unflatten(-1, (3, 3)))
+        return tuple(torch.softmax(self.logits, dim=-1).unflatten(-1, (1, 3, 3)))
 
     def forward(self, u: Tensor, diffusivity: Tensor, source: Tensor) -> Tensor:
         """Diffuse u (batch, channel, height, width) with D of the same shape and g (batch, channel, 1, 1)."""

@@ -20,19 +20,20 @@ class RotatedMaximum(nn.Module):
     rotated answer. In the paper's form they are four kernels of their own, equal only at the start.
 
     Attributes:
-        kernels: Learned, (1 or 4, channel, 1, 3, 3).
+        kernels: Learned, (channel, 1, 3, 3), or four such after another, (4 channel, 1, 3, 3).
         dilation: Pixels between the kernel's points.
     """
 
     def __init__(self, channels: int, *, shared: bool, dilation: int = 1) -> None:
         super().__init__()
         self.dilation = dilation
-        kernel = torch.randn(1, channels, 1, 3, 3) * (2.0 / 9.0) ** 0.5
-        self.kernels = nn.Parameter(kernel if shared else torch.stack(rotations(kernel[0])))
+        self.shared = shared
+        kernel = torch.randn(channels, 1, 3, 3) * (2.0 / 9.0) ** 0.5
+        self.kernels = nn.Parameter(kernel if shared else torch.cat(rotations(kernel)))
 
     def rotated(self) -> tuple[Tensor, ...]:
         """The four kernels that are applied, each (channel, 1, 3, 3)."""
-        return rotations(self.kernels[0]) if self.kernels.shape[0] == 1 else tuple(self.kernels)
+        return rotations(self.kernels) if self.shared else self.kernels.chunk(ROTATIONS)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (batch, channel, height, width) to the same shape."""
