@@ -1,0 +1,163 @@
+"""The accuracy gate: does a candidate keep what full precision scored, and was enough measured to say so?
+
+Both score the same samples in the same order; a drop is the loss of a sample, positive where the candidate is
+worse. A refusal needs no statistical power, a pass does:
+
+1. fewer than 20 samples: INCONCLUSIVE, whatever they say;
+2. outputs or scores that are not finite, constant or empty: REJECT;
+3. mean drop beyond the tolerance, 99th percentile of the drop beyond the worst-case bound, or a stratum below
+   its share: REJECT;
+4. the upper end of the one-sided 95 % interval of the mean drop beyond the tolerance, or fewer samples than the
+   spread of the drops asks for: INCONCLUSIVE, with the number that would do;
+5. else ACCEPT.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from physedge_calibrate.comparison import Comparison, StratumScore, compare
+from physedge_calibrate.metrics.table import DICE, Metric
+from physedge_calibrate.outputs import OutputFinding, check_outputs
+from physedge_calibrate.reasons import doubts, kept_enough, notes, refusals, too_few
+from physedge_calibrate.statistics import RESAMPLES
+from physedge_calibrate.tolerance import Tolerance, standard, strict
+from physedge_runtime.verdict import Verdict
+
+__all__ = [
+    "Comparison",
+    "Judgement",
+    "StratumScore",
+    "Tolerance",
+    "check_outputs",
+    "judge",
+    "standard",
+    "strict",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """A verdict with every number that led to it.
+
+    Attributes:
+        verdict: ACCEPT, REJECT or INCONCLUSIVE.
+        reasons: Sentences without a full stop, the deciding one first.
+        notes: What a reader should know besides, such as one group only.
+        tolerance: The bounds used.
+        worst_case_bound: Bound on the 99th percentile of the drop; None: the metric has none.
+        comparison: The numbers; None where there are no scores, or some are not finite.
+    """
+
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    notes: tuple[str, ...]
+    tolerance: Tolerance
+    worst_case_bound: float | None
+    comparison: Comparison | None
+
+    def to_dict(self) -> dict[str, object]:
+        """The same as plain values for JSON; a number that is not finite becomes null."""
+        return {key: _plain(value) for key, value in asdict(self).items()}
+
+
+def judge(
+    reference_scores: ArrayLike,
+    candidate_scores: ArrayLike,
+    *,
+    groups: Sequence[str] | None = None,
+    strata: Sequence[str] | None = None,
+    tolerance: Tolerance,
+    generator: np.random.Generator,
+    metric: Metric = DICE,
+    findings: Sequence[OutputFinding] = (),
+    resamples: int = RESAMPLES,
+) -> Judgement:
+    """The verdict on a candidate from the scores of each sample.
+
+    Args:
+        reference_scores: (sample,) scores of full precision.
+        candidate_scores: (sample,) scores of what ships, on the engine that runs it.
+        groups: (sample,) patient or sequence of each sample; None: not known.
+        strata: (sample,) class, site or device of each sample; None: no strata.
+        tolerance: The bounds.
+        generator: Source of randomness of the bootstrap.
+        metric: Which metric the scores are of.
+        findings: What `check_outputs` found in the candidate's outputs.
+        resamples: Bootstrap resamples.
+
+    Raises:
+        ValueError: Arrays or labels of different lengths.
+    """
+    reference, candidate = _paired(reference_scores, candidate_scores, groups, strata)
+    broken = [finding.reason for finding in findings] + _not_finite(reference, candidate)
+    comparison = None
+    if len(reference) and np.isfinite(reference).all() and np.isfinite(candidate).all():
+        comparison = compare(
+            reference,
+            candidate,
+            metric=metric,
+            groups=groups,
+            strata=strata,
+            kept_fraction=tolerance.kept_fraction,
+            max_drop=tolerance.max_drop,
+            generator=generator,
+            resamples=resamples,
+        )
+    scarce = too_few(len(reference), comparison)
+    refused = broken + (refusals(comparison, tolerance, metric) if comparison else [])
+    doubted = doubts(comparison, tolerance, metric) if comparison else []
+    if scarce:
+        verdict, reasons = Verdict.INCONCLUSIVE, [*scarce, *refused]
+    elif refused:
+        verdict, reasons = Verdict.REJECT, [*refused, *doubted]
+    elif doubted:
+        verdict, reasons = Verdict.INCONCLUSIVE, doubted
+    else:
+        assert comparison is not None
+        verdict, reasons = Verdict.ACCEPT, [kept_enough(comparison, metric)]
+    return Judgement(
+        verdict=verdict,
+        reasons=tuple(reasons),
+        notes=notes(comparison),
+        tolerance=tolerance,
+        worst_case_bound=metric.worst_case_drop,
+        comparison=comparison,
+    )
+
+
+def _not_finite(reference: NDArray[np.float64], candidate: NDArray[np.float64]) -> list[str]:
+    named = {"full precision": reference, "the candidate": candidate}
+    bad = {name: int(np.count_nonzero(~np.isfinite(scores))) for name, scores in named.items()}
+    return [f"{count} of {len(reference)} scores of {name} are not finite" for name, count in bad.items() if count]
+
+
+def _paired(
+    reference_scores: ArrayLike,
+    candidate_scores: ArrayLike,
+    groups: Sequence[str] | None,
+    strata: Sequence[str] | None,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    reference = np.asarray(reference_scores, dtype=np.float64)
+    candidate = np.asarray(candidate_scores, dtype=np.float64)
+    if reference.ndim != 1 or reference.shape != candidate.shape:
+        raise ValueError(f"expected two arrays (sample,) of one length, got {reference.shape}, {candidate.shape}")
+    for name, labels in (("group", groups), ("stratum", strata)):
+        if labels is not None and len(labels) != len(reference):
+            raise ValueError(f"expected one {name} a sample ({len(reference)}), got {len(labels)}")
+    return reference, candidate
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Verdict) else value
