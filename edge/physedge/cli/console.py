@@ -56,7 +56,7 @@ def progress(description: str, total: float | None) -> Iterator[Advance]:
     printer = console(stderr=True)
     if not printer.is_terminal:
         printer.print(f"{description} ...")
-        yield lambda n=1: None
+        yield _ignore
         return
     columns = (
         bars.TextColumn("{task.description}"),
@@ -68,3 +68,7 @@ def progress(description: str, total: float | None) -> Iterator[Advance]:
     with bars.Progress(*columns, console=printer, transient=True) as bar:
         task = bar.add_task(description, total=total)
         yield lambda n=1: bar.advance(task, n)
+
+
+def _ignore(_steps: float = 1) -> None:
+    """No bar to move where nobody looks."""

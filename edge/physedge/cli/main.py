@@ -11,10 +11,7 @@ import typer
 
 from physedge_runtime.errors import PhysedgeError
 
-_VERBS = (
-    "synth",
-    "train",
-)
+_VERBS: tuple[str, ...] = ()
 _INTERRUPTED = 130
 _VERBOSE = {"-v", "--verbose"}
 

@@ -1,0 +1,247 @@
+"""`NAME.physedge`: one file, written reproducibly and read with distrust. `docs/bundle.md` is its specification."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from physedge_runtime.errors import GateFailed, IntegrityError, UsageError
+from physedge_runtime.verdict import Verdict
+
+if TYPE_CHECKING:
+    from physedge_runtime.manifest import Manifest
+    from physedge_runtime.net import Net
+
+MANIFEST = "manifest.json"
+SIGNATURE = "SIGNATURE"
+LARGEST_BUNDLE_BYTES = 2 * 1024**3
+LARGEST_MANIFEST_BYTES = 8 * 1024**2
+MOST_ENTRIES = 512
+
+_FIXED_DATE = (1980, 1, 1, 0, 0, 0)
+_COPY_AGAIN = "copy the bundle again from where it was made"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """A bundle that was read and whose every byte agrees with its manifest.
+
+    Attributes:
+        path: Where it was read from.
+        manifest: What it says of itself.
+        sha256: Of the whole file.
+        trust: Who vouches for it: `unsigned`, or the name of the key that signed it.
+        contents: Entry name to bytes.
+    """
+
+    path: Path
+    manifest: Manifest
+    sha256: str
+    trust: str
+    contents: Mapping[str, bytes] = field(repr=False)
+
+    def read(self, entry: str) -> bytes:
+        """The bytes of an entry."""
+        return self.contents[entry]
+
+    def open(
+        self,
+        *,
+        engine: str = "auto",
+        precision: str | None = None,
+        threads: int | None = None,
+        allow_rejected: bool = False,
+    ) -> Net:
+        """Open the graph that ships for an engine, and replay the golden frames.
+
+        Args:
+            engine: A name of `physedge_runtime.engines.ENGINES`, or `auto`: the one the export was asked for, if it
+                is here.
+            precision: `fp32`, `fp16` or `int8` instead of what ships for the engine.
+            threads: Threads of the engine; its own choice where None.
+            allow_rejected: Open although the verdict is REJECT or INCONCLUSIVE.
+
+        Raises:
+            GateFailed: The bundle was not accepted and nobody allowed it (`PE-BUNDLE-012`).
+            UsageError: There is no such engine or precision.
+            EnvironmentFault: The engine's package is not installed.
+            IntegrityError: The golden frames do not come out (`PE-BUNDLE-020`).
+        """
+        from physedge_runtime.net import open_net
+
+        verdict = self.manifest.verdict
+        if verdict in (Verdict.REJECT, Verdict.INCONCLUSIVE) and not allow_rejected:
+            raise GateFailed(
+                "PE-BUNDLE-012",
+                found=f"the verdict on {self.path.name} is {verdict}",
+                expected="ACCEPT",
+                next_step="export it again, or give --allow-rejected to look at it all the same",
+            )
+        return open_net(self, engine=engine, precision=precision, threads=threads)
+
+
+def write_bundle(path: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> Manifest:
+    """Write a bundle atomically; the same arguments give the same bytes.
+
+    Args:
+        path: The file; its folder is made.
+        manifest: Its `entries` are filled in here.
+        contents: Every entry but the manifest.
+
+    Returns:
+        The manifest as written.
+    """
+    from physedge_runtime.manifest import Entry
+
+    entries = {
+        name: Entry(sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data))
+        for name, data in sorted(contents.items())
+        if name != SIGNATURE
+    }
+    manifest = type(manifest).model_validate({**manifest.model_dump(), "entries": entries})
+    write_atomically(path, canonical_zip({**contents, MANIFEST: manifest.canonical_bytes()}))
+    return manifest
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that a reader sees the old one or the whole new one, also after a power cut."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def canonical_zip(contents: Mapping[str, bytes]) -> bytes:
+    """The one byte form of a set of entries: stored, sorted by name, fixed dates and modes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+        for name in sorted(contents):
+            record = zipfile.ZipInfo(name, _FIXED_DATE)
+            record.create_system = 3
+            record.external_attr = 0o100644 << 16
+            archive.writestr(record, contents[name])
+    return buffer.getvalue()
+
+
+def read_bundle(path: Path) -> Bundle:
+    """Read a bundle; nothing of it is believed before it was checked.
+
+    Order: size, zip form, entry names, byte-for-byte canonical form, manifest, hash of every entry. No parser but
+    those of the zip
+    directory and of the manifest sees a byte before the hashes hold.
+
+    Raises:
+        UsageError: There is no such file (`PE-BUNDLE-001`).
+        IntegrityError: Anything else is not as it must be (`PE-BUNDLE-002` to `PE-BUNDLE-011`).
+    """
+    from physedge_runtime.manifest import parse_manifest
+
+    data = _read_file(path)
+    contents = _unpack(data, path.name)
+    if MANIFEST not in contents:
+        raise _refused("PE-BUNDLE-011", f"{path.name} has no {MANIFEST}", f"an entry {MANIFEST}")
+    manifest = parse_manifest(contents[MANIFEST], origin=path.name)
+    _check_entries(manifest, contents, path.name)
+    return Bundle(
+        path=path,
+        manifest=manifest,
+        sha256=hashlib.sha256(data).hexdigest(),
+        trust="unsigned",
+        contents=contents,
+    )
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        size = path.stat().st_size
+        if size > LARGEST_BUNDLE_BYTES:
+            raise _refused("PE-BUNDLE-003", f"{path.name} has {size} bytes", f"at most {LARGEST_BUNDLE_BYTES}")
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(
+            "PE-BUNDLE-001",
+            found=f"the bundle {path} cannot be read ({error.strerror})",
+            expected="a file NAME.physedge",
+            next_step="name the bundle that physedge export wrote",
+        ) from error
+
+
+def _unpack(data: bytes, origin: str) -> dict[str, bytes]:
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            records = archive.infolist()
+            _check_records(records, origin)
+            contents = {record.filename: archive.read(record) for record in records}
+    except (zipfile.BadZipFile, OSError, ValueError, EOFError, NotImplementedError, RuntimeError) as error:
+        raise _refused("PE-BUNDLE-002", f"{origin} is no whole zip file ({error})", "a bundle") from error
+    if canonical_zip(contents) != data:
+        raise _refused("PE-BUNDLE-007", f"{origin} is not in canonical form", "the bytes that physedge writes")
+    return contents
+
+
+def _check_records(records: list[zipfile.ZipInfo], origin: str) -> None:
+    if len(records) > MOST_ENTRIES:
+        raise _refused("PE-BUNDLE-003", f"{origin} has {len(records)} entries", f"at most {MOST_ENTRIES}")
+    seen: set[str] = set()
+    for record in records:
+        name = record.orig_filename
+        if not is_safe_name(name):
+            raise _refused("PE-BUNDLE-004", f"{origin} has the entry {name!r}", "a plain name inside the bundle")
+        if name.casefold() in seen:
+            raise _refused("PE-BUNDLE-005", f"{origin} has the entry {name!r} twice", "every name once")
+        seen.add(name.casefold())
+        if record.compress_type != zipfile.ZIP_STORED or record.flag_bits or record.file_size != record.compress_size:
+            raise _refused("PE-BUNDLE-006", f"the entry {name!r} of {origin} is packed", "entries stored as they are")
+        limit = LARGEST_MANIFEST_BYTES if name == MANIFEST else LARGEST_BUNDLE_BYTES
+        if record.file_size > limit:
+            raise _refused("PE-BUNDLE-003", f"the entry {name!r} has {record.file_size} bytes", f"at most {limit}")
+
+
+def is_safe_name(name: str) -> bool:
+    """Whether an entry's name is plain ASCII, relative, and stays inside its folder."""
+    parts = name.split("/")
+    plain = name.isascii() and all(character.isalnum() or character in "._-/" for character in name)
+    return plain and 1 <= len(parts) <= 2 and all(part and not part.startswith(".") for part in parts)
+
+
+def _check_entries(manifest: Manifest, contents: Mapping[str, bytes], origin: str) -> None:
+    listed = set(manifest.entries)
+    present = set(contents) - {MANIFEST, SIGNATURE}
+    if listed != present:
+        odd = sorted(listed ^ present)[0]
+        raise _refused("PE-BUNDLE-011", f"{origin}: the entry {odd!r} is not both listed and there", "both")
+    for name, entry in manifest.entries.items():
+        data = contents[name]
+        if len(data) != entry.size_bytes or hashlib.sha256(data).hexdigest() != entry.sha256:
+            raise _refused("PE-BUNDLE-010", f"the entry {name!r} of {origin} has another hash", "that of the manifest")
+    named = {artefact.entry for artefact in manifest.artefacts} | set(manifest.shipped.values())
+    for case in manifest.golden:
+        named |= {case.frame, *case.outputs.values()}
+    if not named <= listed:
+        odd = sorted(named - listed)[0]
+        raise _refused("PE-BUNDLE-011", f"{origin}: the manifest names {odd!r}", "an entry of the bundle")
+
+
+def _refused(identifier: str, found: str, expected: str) -> IntegrityError:
+    return IntegrityError(identifier, found=found, expected=expected, next_step=_COPY_AGAIN)

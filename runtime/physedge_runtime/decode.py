@@ -1,0 +1,112 @@
+"""From an engine's outputs to a task's result. What is not finite is void, whatever else it says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from physedge_runtime.frame import Frame
+from physedge_runtime.results import Classification, Reconstruction, Result, Segmentation, StageTimes, Trust, TrustState
+from physedge_runtime.spec import ModelSpec, Task
+
+Outputs = Mapping[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """What every result carries besides its answer."""
+
+    frame: Frame
+    stages: StageTimes
+    age_ms: float
+    engine: str
+
+
+def decode(outputs: Outputs, spec: ModelSpec, head: Head) -> Result:
+    """The task's result.
+
+    Args:
+        outputs: Output name to float32 array with a batch axis of 1.
+        spec: The declaration of the network.
+        head: What every result carries besides its answer.
+    """
+    return _DECODERS[spec.task](outputs, spec, head)
+
+
+def judge_outputs(outputs: Outputs) -> Trust:
+    """Void where any output has a value that is no number."""
+    for name, values in outputs.items():
+        if not np.isfinite(values).all():
+            return Trust(state=TrustState.VOID, reason=f"{name} is not finite")
+    return Trust()
+
+
+def foreground(probability: NDArray[np.float32], threshold: float) -> NDArray[np.uint8]:
+    """Class of every pixel: uint8 (height, width) from float32 (class, height, width).
+
+    One plane means two classes: 1 from `threshold` on. More planes mean the most probable.
+    """
+    if probability.shape[0] == 1:
+        mask: NDArray[np.uint8] = (probability[0] >= threshold).view(np.uint8)
+        return mask
+    labels: NDArray[np.uint8] = probability.argmax(axis=0).astype(np.uint8)
+    return labels
+
+
+def _segmentation(outputs: Outputs, spec: ModelSpec, head: Head) -> Segmentation:
+    probability = outputs["probability"][0]
+    return Segmentation(
+        frame_id=head.frame.frame_id,
+        captured_ns=head.frame.captured_ns,
+        age_ms=head.age_ms,
+        stages=head.stages,
+        trust=judge_outputs(outputs),
+        engine=head.engine,
+        mask=foreground(probability, spec.threshold),
+        probability=probability,
+        classes=spec.classes,
+        frame_shape=(head.frame.pixels.shape[0], head.frame.pixels.shape[1]),
+    )
+
+
+def _classification(outputs: Outputs, spec: ModelSpec, head: Head) -> Classification:
+    probability = outputs["probability"][0]
+    others = {name: values[0] for name, values in outputs.items() if name != "probability"}
+    return Classification(
+        frame_id=head.frame.frame_id,
+        captured_ns=head.frame.captured_ns,
+        age_ms=head.age_ms,
+        stages=head.stages,
+        trust=judge_outputs(outputs),
+        engine=head.engine,
+        label=spec.classes[int(probability.argmax())],
+        probability=probability,
+        classes=spec.classes,
+        maps={name: values for name, values in others.items() if values.ndim >= 2},
+        parameters={name: float(values.reshape(-1)[0]) for name, values in others.items() if values.size == 1},
+    )
+
+
+def _reconstruction(outputs: Outputs, spec: ModelSpec, head: Head) -> Reconstruction:
+    _ = spec
+    return Reconstruction(
+        frame_id=head.frame.frame_id,
+        captured_ns=head.frame.captured_ns,
+        age_ms=head.age_ms,
+        stages=head.stages,
+        trust=judge_outputs(outputs),
+        engine=head.engine,
+        image=outputs["image"][0],
+        unit="1",
+        maps={name: values[0] for name, values in outputs.items() if name != "image" and values.ndim >= 3},
+    )
+
+
+_DECODERS: dict[Task, Callable[[Outputs, ModelSpec, Head], Result]] = {
+    Task.SEGMENTATION: _segmentation,
+    Task.CLASSIFICATION: _classification,
+    Task.RECONSTRUCTION: _reconstruction,
+}

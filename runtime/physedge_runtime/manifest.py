@@ -1,0 +1,247 @@
+"""The manifest of a bundle: what every entry is, what was measured, and what must come out.
+
+Its canonical form (sorted keys, no spaces, UTF-8, one line end) is what hashes and signatures cover.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from physedge_runtime.errors import IntegrityError
+from physedge_runtime.spec import ModelSpec
+from physedge_runtime.verdict import Verdict
+
+SCHEMA_VERSION = 1
+
+EntryName = Annotated[str, Field(pattern=r"^(golden/|tensorrt/|calibration/)?[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Entry(_Record):
+    """One file of the bundle: its hash and its size in bytes."""
+
+    sha256: Sha256
+    size_bytes: Annotated[int, Field(ge=0)]
+
+
+class Output(_Record):
+    """One named output of the graphs.
+
+    Attributes:
+        name: As in the graph.
+        shape: Without the batch axis.
+        unit: For people; `1` for a pure number.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    unit: str = "1"
+
+
+class Artefact(_Record):
+    """One graph of the bundle.
+
+    Attributes:
+        entry: Its file.
+        precision: `fp32`, `fp16` or `int8`.
+        method: How it was made, in a few words.
+        int8_mac_share: Fraction of the multiply-accumulates that runs in INT8.
+        golden_mean_bound: Largest mean |output - full precision| that a replay of the golden frames may show.
+        golden_max_bound: Largest single |output - full precision|.
+    """
+
+    entry: EntryName
+    precision: Annotated[str, Field(pattern=r"^(fp32|fp16|int8)$")]
+    method: str
+    int8_mac_share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    golden_mean_bound: Annotated[float, Field(gt=0)]
+    golden_max_bound: Annotated[float, Field(gt=0)]
+
+
+class GoldenCase(_Record):
+    """One raw frame and what full precision gives for it.
+
+    Attributes:
+        frame: Entry with the raw bytes of a uint8 (height, width, channel) picture or of float32 voltages, little
+            endian.
+        shape: Of the frame.
+        outputs: Output name to the entry with its float32 values, little endian, in the shape of the output.
+    """
+
+    frame: EntryName
+    shape: tuple[int, ...]
+    outputs: dict[str, EntryName]
+
+
+class Metric(_Record):
+    """One measured figure with the two ends of its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class VerdictRecord(_Record):
+    """What was measured of one graph on one engine and one device, and what follows.
+
+    Attributes:
+        artefact: Entry of the graph.
+        precision: Of the graph.
+        engine: Engine and version.
+        device: Processor and the instruction sets that matter.
+        verdict: ACCEPT, REJECT, INCONCLUSIVE or NOT RUN.
+        metric: Name of the deciding metric.
+        samples: Evaluated samples.
+        groups: Patients or sequences among them.
+        reference: The metric in full precision.
+        measured: The metric of this graph.
+        metrics: Every metric by name.
+        reasons: Sentences.
+        details: All further numbers of the judgement.
+    """
+
+    artefact: EntryName
+    precision: str
+    engine: str
+    device: str
+    verdict: Verdict
+    metric: str = ""
+    samples: int = 0
+    groups: int = 0
+    reference: Metric | None = None
+    measured: Metric | None = None
+    metrics: dict[str, Metric] = Field(default_factory=dict)
+    reasons: tuple[str, ...] = ()
+    details: dict[str, Any] = Field(default_factory=dict)
+
+
+class DataRecord(_Record):
+    """A set of files that was used: how many, and one hash over the sorted hashes of all."""
+
+    name: str
+    count: int
+    sha256: Sha256
+
+
+class Manifest(_Record):
+    """What a bundle says of itself.
+
+    Attributes:
+        schema_version: Of this form; a reader refuses a newer one.
+        physedge_version: That wrote it.
+        release: Rises by the maker's will; a device refuses a lower one than it has run.
+        spec: The declaration of the network.
+        outputs: In the graph's order.
+        artefacts: Every graph in the bundle; the first is full precision.
+        target: Engine that the export was asked for.
+        shipped: Engine name to the entry of the graph that runs on it; another engine runs full precision.
+        golden: Replayed at every start.
+        verdict: Of the export as a whole.
+        verdicts: Per graph, engine and device.
+        parameters: Weights of the network, and `macs` of one inference.
+        macs: Multiply-accumulates of one inference.
+        tools: Package to version, of all that took part.
+        data: Sets that were used, by role (`calibration`, `evaluation`, `weights`).
+        trust: Limits of the trust signals by name, fitted at export.
+        entries: Every file but `manifest.json` and `SIGNATURE`.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    physedge_version: str
+    release: Annotated[int, Field(ge=0)] = 0
+    spec: ModelSpec
+    outputs: tuple[Output, ...]
+    artefacts: Annotated[tuple[Artefact, ...], Field(min_length=1)]
+    target: str
+    shipped: dict[str, EntryName]
+    golden: tuple[GoldenCase, ...]
+    verdict: Verdict
+    verdicts: tuple[VerdictRecord, ...] = ()
+    parameters: int = 0
+    macs: int = 0
+    tools: dict[str, str] = Field(default_factory=dict)
+    data: dict[str, DataRecord] = Field(default_factory=dict)
+    trust: dict[str, Any] = Field(default_factory=dict)
+    entries: dict[EntryName, Entry] = Field(default_factory=dict)
+
+    def artefact(self, entry: str) -> Artefact:
+        """The record of a graph.
+
+        Raises:
+            KeyError: No graph has this entry.
+        """
+        for artefact in self.artefacts:
+            if artefact.entry == entry:
+                return artefact
+        raise KeyError(entry)
+
+    def canonical_bytes(self) -> bytes:
+        """The one byte form of this manifest."""
+        content = self.model_dump(mode="json")
+        return canonical_json(content)
+
+
+def canonical_json(content: object) -> bytes:
+    """Sorted keys, no spaces, UTF-8, no NaN, one line end."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return (text + "\n").encode("utf-8")
+
+
+def parse_manifest(data: bytes, *, origin: str) -> Manifest:
+    """Read a manifest with distrust.
+
+    Raises:
+        IntegrityError: It is no JSON object (`PE-BUNDLE-008`), has a newer schema (`PE-BUNDLE-009`), does not say
+        what it must
+            (`PE-BUNDLE-008`), or is not in canonical form (`PE-BUNDLE-007`).
+    """
+    try:
+        content = json.loads(data.decode("utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("no JSON object")
+    except (UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise _broken_manifest(origin, str(error)) from error
+    version = content.get("schema_version")
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise IntegrityError(
+            "PE-BUNDLE-009",
+            found=f"{origin} has manifest schema {version}",
+            expected=f"schema {SCHEMA_VERSION} or older",
+            next_step="update physedge on this machine",
+        )
+    try:
+        manifest = Manifest.model_validate(content)
+    except (ValidationError, ValueError) as error:
+        detail = "; ".join(_first_error(error))
+        raise _broken_manifest(origin, detail) from error
+    if manifest.canonical_bytes() != data:
+        raise IntegrityError(
+            "PE-BUNDLE-007",
+            found=f"the manifest of {origin} is not in canonical form",
+            expected="the bytes that physedge writes",
+            next_step="copy the bundle again from where it was made",
+        )
+    return manifest
+
+
+def _first_error(error: Exception) -> list[str]:
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return [".".join(str(part) for part in first["loc"]), first["msg"]]
+    return [str(error)]
+
+
+def _broken_manifest(origin: str, detail: str) -> IntegrityError:
+    return IntegrityError(
+        "PE-BUNDLE-008",
+        found=f"the manifest of {origin} cannot be used ({detail})",
+        expected="a manifest as docs/bundle.md specifies it",
+        next_step="copy the bundle again from where it was made",
+    )

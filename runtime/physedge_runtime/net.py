@@ -1,0 +1,225 @@
+"""A network made ready: which graph runs on which engine, the golden frames, one frame to one result, a stream."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from physedge_runtime.bundle import Bundle, read_bundle
+from physedge_runtime.decode import Head, decode
+from physedge_runtime.engines import ENGINES, Engine, EngineRequest, Outputs, open_engine
+from physedge_runtime.engines.table import find_engine
+from physedge_runtime.errors import IntegrityError, UsageError
+from physedge_runtime.frame import Colour, Frame
+from physedge_runtime.resize import prepare
+from physedge_runtime.results import Result, StageTimes
+
+if TYPE_CHECKING:
+    from physedge_runtime.manifest import Artefact, GoldenCase, Manifest
+    from physedge_runtime.spec import ModelSpec
+
+_NS_PER_MS = 1e6
+
+
+def load(path: Path | str) -> Bundle:
+    """Read a bundle and check every byte of it; see `physedge_runtime.bundle.read_bundle`."""
+    return read_bundle(Path(path))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoldenReplay:
+    """How far one replayed golden frame lies from full precision."""
+
+    frame: str
+    mean_error: float
+    max_error: float
+
+
+class Net:
+    """A network on an engine. Use as a context manager; frames may be handed in from several threads."""
+
+    def __init__(self, *, manifest: Manifest, artefact: Artefact, engine: Engine) -> None:
+        self.manifest = manifest
+        self.artefact = artefact
+        self.spec: ModelSpec = manifest.spec
+        self._engine = engine
+
+    @property
+    def engine(self) -> str:
+        """Fingerprint of what answers."""
+        return self._engine.fingerprint
+
+    @property
+    def engine_name(self) -> str:
+        """The engine's name in the table."""
+        return self._engine.name
+
+    def infer(self, pixels: NDArray[Any], *, colour: Colour = Colour.RGB) -> Result:
+        """Answer one picture that was taken now.
+
+        Args:
+            pixels: uint8 (height, width, 3) or (height, width), any size; or float32 (voltage,).
+            colour: Channel order of `pixels`; OpenCV delivers `Colour.BGR`.
+
+        Raises:
+            UsageError: It is no picture (`PE-FRAME-001`).
+        """
+        return self.answer(Frame(pixels=pixels, captured_ns=time.monotonic_ns(), colour=colour))
+
+    def answer(self, frame: Frame) -> Result:
+        """Answer one frame; its age is counted from its capture stamp."""
+        started_ns = time.monotonic_ns()
+        inputs = self.prepare(frame)
+        prepared_ns = time.monotonic_ns()
+        outputs = self._engine.infer(inputs)
+        inferred_ns = time.monotonic_ns()
+        stages = StageTimes(
+            queue_ms=(started_ns - frame.captured_ns) / _NS_PER_MS,
+            preprocess_ms=(prepared_ns - started_ns) / _NS_PER_MS,
+            inference_ms=(inferred_ns - prepared_ns) / _NS_PER_MS,
+        )
+        age_ms = (inferred_ns - frame.captured_ns) / _NS_PER_MS
+        return decode(outputs, self.spec, Head(frame=frame, stages=stages, age_ms=age_ms, engine=self.engine))
+
+    def prepare(self, frame: Frame) -> NDArray[Any]:
+        """The graph's input for a frame: (1, height, width, channel) uint8 or (1, voltage) float32."""
+        if self.spec.frame is None:
+            return check_voltages(frame.pixels, self.spec.input_shape[0])[np.newaxis]
+        return prepare(frame, self.spec.frame)[np.newaxis]
+
+    def outputs(self, inputs: NDArray[Any]) -> Outputs:
+        """The engine's raw outputs for a prepared input: what evaluations compare."""
+        return self._engine.infer(inputs)
+
+    def stream(self, source: Any, **options: Any) -> Iterator[Result]:
+        """Answer the frames of a source one after the other; see `physedge_runtime.stream.loop.stream`."""
+        from physedge_runtime.stream.loop import stream
+
+        return stream(self, source, **options)
+
+    def replay_golden(self, bundle: Bundle) -> tuple[GoldenReplay, ...]:
+        """Run every golden frame and hold it against full precision.
+
+        Raises:
+            IntegrityError: A frame does not come out within the artefact's bounds (`PE-BUNDLE-020`).
+        """
+        return tuple(self._replay(bundle, case) for case in self.manifest.golden)
+
+    def _replay(self, bundle: Bundle, case: GoldenCase) -> GoldenReplay:
+        dtype = np.uint8 if self.spec.frame is not None else np.dtype("<f4")
+        pixels = np.frombuffer(bundle.read(case.frame), dtype).reshape(case.shape)
+        answers = self._engine.infer(self.prepare(Frame(pixels=pixels)))
+        means, largest = [], []
+        for name, entry in case.outputs.items():
+            expected = np.frombuffer(bundle.read(entry), "<f4")
+            error = np.abs(answers[name].reshape(-1) - expected)
+            means.append(float(error.mean()))
+            largest.append(float(error.max()))
+        # numpy's maximum hands NaN on, Python's may swallow it; the comparison below is written so that NaN fails.
+        replay = GoldenReplay(frame=case.frame, mean_error=float(np.max(means)), max_error=float(np.max(largest)))
+        within = (
+            replay.mean_error <= self.artefact.golden_mean_bound and replay.max_error <= self.artefact.golden_max_bound
+        )
+        if not within:
+            raise IntegrityError(
+                "PE-BUNDLE-020",
+                found=f"{self.engine} answers {case.frame} with a mean error of {replay.mean_error:.3g}"
+                f" and a largest of {replay.max_error:.3g}",
+                expected=f"at most {self.artefact.golden_mean_bound:.3g} and {self.artefact.golden_max_bound:.3g}",
+                next_step="this machine computes the graph otherwise: try --precision fp32, or export it here",
+            )
+        return replay
+
+    def close(self) -> None:
+        """Close the engine."""
+        self._engine.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_net(bundle: Bundle, *, engine: str, precision: str | None, threads: int | None) -> Net:
+    """Choose engine and graph, open them, and replay the golden frames; see `Bundle.open`."""
+    manifest = bundle.manifest
+    name = choose_engine(manifest) if engine == "auto" else engine
+    find_engine(name)
+    artefact = choose_artefact(manifest, name, precision)
+    request = EngineRequest(
+        graph=bundle.read(artefact.entry),
+        graph_sha256=manifest.entries[artefact.entry].sha256,
+        input_shape=(1, *manifest.spec.input_shape),
+        outputs={output.name: (1, *output.shape) for output in manifest.outputs},
+        threads=threads,
+    )
+    net = Net(manifest=manifest, artefact=artefact, engine=open_engine(name, request))
+    if name != "fake":
+        try:
+            net.replay_golden(bundle)
+        except BaseException:
+            net.close()
+            raise
+    return net
+
+
+def choose_engine(manifest: Manifest) -> str:
+    """The engine that the export was asked for; else the first installed one that ships; else ONNX Runtime."""
+    for name in (manifest.target, *manifest.shipped):
+        if name in ENGINES and ENGINES[name].is_installed:
+            return name
+    return "onnxruntime"
+
+
+def choose_artefact(manifest: Manifest, engine: str, precision: str | None) -> Artefact:
+    """The graph that ships for an engine, or the one of a precision.
+
+    Raises:
+        UsageError: The bundle has no graph of this precision that the engine runs (`PE-ENGINE-003`).
+    """
+    if precision is None:
+        return manifest.artefact(manifest.shipped.get(engine, manifest.artefacts[0].entry))
+    shipped = manifest.shipped.get(engine)
+    fitting = [
+        artefact
+        for artefact in manifest.artefacts
+        if artefact.precision == precision and not (engine != "tensorrt" and artefact.entry in _ONLY_TENSORRT)
+    ]
+    if not fitting:
+        raise UsageError(
+            "PE-ENGINE-003",
+            found=f"no {precision} graph for {engine} in the bundle",
+            expected=f"one of {', '.join(sorted({artefact.precision for artefact in manifest.artefacts}))}",
+            next_step="choose another --precision, or export it with --calib for int8",
+        )
+    return next((artefact for artefact in fitting if artefact.entry == shipped), fitting[0])
+
+
+_ONLY_TENSORRT = frozenset({"model.fp16.onnx", "model.int8-gpu.onnx"})
+
+
+def check_voltages(voltages: NDArray[Any], count: int) -> NDArray[np.float32]:
+    """One frame of voltages as float32 (voltage,).
+
+    Raises:
+        UsageError: Another number of values (`PE-FRAME-002`).
+    """
+    values = np.asarray(voltages, np.float32).reshape(-1)
+    if values.size != count:
+        raise UsageError(
+            "PE-FRAME-002",
+            found=f"{values.size} voltages in a frame",
+            expected=f"{count}",
+            next_step="check the protocol of the device against the bundle",
+        )
+    return np.ascontiguousarray(values)

@@ -1,0 +1,69 @@
+"""A specification says what it must, or one sentence names the key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from physedge_runtime.errors import UsageError
+from physedge_runtime.frame import Colour, Fit
+from physedge_runtime.spec import read_spec
+
+GOOD = """
+name = "own"
+task = "segmentation"
+classes = ["background", "polyp"]
+[frame]
+height = 128
+width = 96
+colour = "grey"
+fit = "letterbox"
+[normalise]
+mean = [0.4]
+std = [0.2]
+"""
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "spec.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_every_key_arrives(tmp_path: Path) -> None:
+    spec = read_spec(write(tmp_path, GOOD))
+    assert spec.frame is not None
+    assert (spec.frame.shape, spec.frame.colour, spec.frame.fit) == ((128, 96, 1), Colour.GREY, Fit.LETTERBOX)
+    assert spec.output_channels == 1
+    assert spec.normalise.mean == (0.4,)
+
+
+def test_more_classes_mean_a_plane_each(tmp_path: Path) -> None:
+    spec = read_spec(write(tmp_path, GOOD.replace('"polyp"', '"polyp", "tool"')))
+    assert spec.output_channels == 3
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key"),
+    [
+        ('name = "own"', 'name = "No Spaces"', "name"),
+        ('task = "segmentation"', 'task = "guess"', "task"),
+        ("height = 128", "height = 3", "height"),
+        ("std = [0.2]", "std = [0.0]", "std"),
+        ("std = [0.2]", "std = [0.2, 0.2]", "std"),
+        ('classes = ["background", "polyp"]', 'classes = ["background"]', "classes"),
+        ("[frame]", "surprise = 1\n[frame]", "surprise"),
+        ("[frame]", "[voltages]", "voltages"),
+    ],
+)
+def test_a_wrong_key_is_named(tmp_path: Path, old: str, new: str, key: str) -> None:
+    with pytest.raises(UsageError, match=key):
+        read_spec(write(tmp_path, GOOD.replace(old, new)))
+
+
+def test_a_missing_or_broken_file_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="PE-SPEC-010"):
+        read_spec(tmp_path / "absent.toml")
+    with pytest.raises(UsageError, match="PE-SPEC-010"):
+        read_spec(write(tmp_path, "name = "))
