@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from torch import Tensor, nn
+from torch.nn.modules.module import _IncompatibleKeys
 
 from physedge.models.blocks.convolution import ConvNorm, initialise
 from physedge.models.blocks.coupling import Physics
@@ -69,7 +73,15 @@ class PMRNetE(nn.Module):
         self.head = FloatHead(c1, classes)
         self.auxiliary = nn.ModuleList(FloatHead(width, classes) for width in (c4, c3, c2) if auxiliary)
         initialise(self)
-        self.register_load_state_dict_pre_hook(_without_unused_heads)
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> _IncompatibleKeys:
+        """Load weights; those of auxiliary heads are passed over where this network has none."""
+        if not self.auxiliary:
+            state_dict = {name: value for name, value in state_dict.items() if not name.startswith("auxiliary.")}
+        keys: _IncompatibleKeys = super().load_state_dict(state_dict, strict=strict, assign=assign)
+        return keys
 
     def _features(self, image: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         check_image(image, channels=self.channels, multiple=self.multiple)
@@ -94,13 +106,6 @@ class PMRNetE(nn.Module):
         decoded, boundary = self._features(image)
         auxiliary = tuple(head(d) for head, d in zip(self.auxiliary, decoded, strict=False))
         return SegmentationOutputs(logits=self.head(decoded[-1]), auxiliary=auxiliary, boundary=boundary)
-
-
-def _without_unused_heads(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
-    """Let a deployed network load what was trained with auxiliary heads: those it lacks are passed over."""
-    if isinstance(module, PMRNetE) and not module.auxiliary:
-        for name in [name for name in state if name.startswith(f"{prefix}auxiliary.")]:
-            del state[name]
 
 
 def pmrnet_e(

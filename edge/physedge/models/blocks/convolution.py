@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from physedge.models.blocks.fold import normalised, summed
 
 
 def depthwise(channels: int, kernel_size: int = 3, *, dilation: int = 1) -> nn.Conv2d:
@@ -50,6 +54,15 @@ class ConvNorm(nn.Module):
             total = total + branch(x)
         activated: Tensor = self.activation(self.norm(total))
         return activated
+
+    def folded_convolution(self) -> nn.Conv2d:
+        """What comes before the activation, as one convolution with bias."""
+        return normalised(summed([cast(nn.Conv2d, branch) for branch in self.branches]), self.norm)
+
+    def folded(self) -> nn.Module:
+        """One convolution with bias, then the activation."""
+        convolution = self.folded_convolution()
+        return convolution if isinstance(self.activation, nn.Identity) else nn.Sequential(convolution, self.activation)
 
 
 class SeparableNorm(nn.Sequential):

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from physedge.models.blocks.convolution import ConvNorm, pointwise
+from physedge.models.blocks.fold import constant_convolution, normalised
 
 Physics = Literal["paper", "strict"]
 """`paper`: the published formulas; `strict`: forms whose physical property holds for every weight."""
@@ -53,7 +54,28 @@ class FreeCoupling(nn.Module):
     def forward(self, q: Tensor, p: Tensor) -> Tensor:
         """Return [q'; p'], (batch, 2 channel, height, width)."""
         z = torch.cat((q, p), dim=1)
-        return z + self.step() * self.mix(z)
+        step: Tensor = self.step()
+        turned: Tensor = self.mix(z)
+        return z + step * turned
+
+    def folded(self) -> nn.Module:
+        """The same with a constant step."""
+        return FoldedFreeCoupling(self.mix, self.step().item())
+
+
+class FoldedFreeCoupling(nn.Module):
+    """`FreeCoupling` with a constant step."""
+
+    def __init__(self, mix: nn.Module, step: float) -> None:
+        super().__init__()
+        self.mix = mix
+        self.step = step
+
+    def forward(self, q: Tensor, p: Tensor) -> Tensor:
+        """Return [q'; p'], (batch, 2 channel, height, width)."""
+        z = torch.cat((q, p), dim=1)
+        turned: Tensor = self.mix(z)
+        return z + (turned if self.step == 1.0 else self.step * turned)
 
 
 class SymplecticShear(nn.Module):
@@ -75,9 +97,16 @@ class SymplecticShear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (batch, channel, height, width) to the same shape."""
-        bent = torch.tanh(self.norm(self.inward(x)))
-        outward = self.inward.weight.transpose(0, 1) * functional.softplus(self.strength)[None, :, None, None]
-        return functional.conv2d(bent, outward)
+        return functional.conv2d(torch.tanh(self.norm(self.inward(x))), self.outward())
+
+    def outward(self) -> Tensor:
+        """A^T diag(a), (channel, channel, 1, 1)."""
+        return self.inward.weight.transpose(0, 1) * functional.softplus(self.strength)[None, :, None, None]
+
+    def folded_by(self, factor: float) -> nn.Sequential:
+        """`factor` times this shear, in evaluation, as two convolutions."""
+        outward = constant_convolution(self.outward().double() * factor, dtype=self.strength.dtype)
+        return nn.Sequential(normalised(self.inward, self.norm), nn.Tanh(), outward)
 
 
 class SymplecticCoupling(nn.Module):
@@ -95,6 +124,25 @@ class SymplecticCoupling(nn.Module):
         q = q + step * self.kinetic(p)
         p = p - step * self.potential(q)
         return torch.cat((q, p), dim=1)
+
+    def folded(self) -> nn.Module:
+        """The same with the step and its sign inside the shears."""
+        step = self.step().item()
+        return FoldedSymplecticCoupling(self.kinetic.folded_by(step), self.potential.folded_by(-step))
+
+
+class FoldedSymplecticCoupling(nn.Module):
+    """q' = q + kinetic(p), p' = p + potential(q')."""
+
+    def __init__(self, kinetic: nn.Module, potential: nn.Module) -> None:
+        super().__init__()
+        self.kinetic = kinetic
+        self.potential = potential
+
+    def forward(self, q: Tensor, p: Tensor) -> Tensor:
+        """Return [q'; p'], (batch, 2 channel, height, width)."""
+        q = q + self.kinetic(p)
+        return torch.cat((q, p + self.potential(q)), dim=1)
 
 
 def coupling(channels: int, physics: Physics, *, bounded: bool) -> FreeCoupling | SymplecticCoupling:

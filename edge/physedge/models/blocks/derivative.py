@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from physedge.models.blocks.fold import constant_depthwise
+
 SOBEL_X = ((-1.0, 0.0, 1.0), (-2.0, 0.0, 2.0), (-1.0, 0.0, 1.0))
 """Eight times the derivative along the width, smoothed along the height; its transpose is Sobel's y."""
 
@@ -43,3 +45,7 @@ class DirectionalDerivative(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Differentiate (batch, channel, height, width); the map is zero outside its border."""
         return functional.conv2d(x, self.kernel(), padding=1, groups=x.shape[1])
+
+    def folded(self) -> nn.Conv2d:
+        """A convolution with constant kernels."""
+        return constant_depthwise(self.kernel(), dtype=self.angle.dtype)

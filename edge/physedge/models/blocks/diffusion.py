@@ -43,10 +43,10 @@ class AtrousDiffusion(nn.Module):
         stencil = torch.tensor(FIVE_POINT).repeat(channels, 1, 1, 1)
         self.register_buffer("neighbours", stencil, persistent=False)
 
-    def laplacian(self, u: Tensor, reach: int) -> Tensor:
-        """L_r(u), same shape as u."""
-        inflow = functional.conv2d(u, self.neighbours, padding=reach, dilation=reach, groups=u.shape[1])
-        return inflow - five_point_degree(u.shape[2], u.shape[3], reach, like=u) * u
+    def laplacian(self, u: Tensor, reach: int, weight: float = 1.0) -> Tensor:
+        """Weight * L_r(u), same shape as u; the weight goes into the constants."""
+        inflow = functional.conv2d(u, self.neighbours * weight, padding=reach, dilation=reach, groups=u.shape[1])
+        return inflow - (five_point_degree(u.shape[2], u.shape[3], reach, like=u) * weight) * u
 
     def forward(self, u: Tensor, diffusivity: Tensor, source: Tensor) -> Tensor:
         """Diffuse.
@@ -58,5 +58,5 @@ class AtrousDiffusion(nn.Module):
         """
         flow = self.source_scale * source
         for k in range(self.steps):
-            u = u + diffusivity * self.laplacian(u, 2**k) * 0.5**k + flow
+            u = u + diffusivity * self.laplacian(u, 2**k, 0.5**k) + flow
         return u

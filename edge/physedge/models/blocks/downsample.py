@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from physedge.models.blocks.convolution import ConvNorm, SeparableNorm, pointwise
 from physedge.models.blocks.coupling import Physics
+from physedge.models.blocks.fold import scaled
 
 
 class TanhNudge(nn.Module):
@@ -19,7 +20,8 @@ class TanhNudge(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (batch, channel, height, width) to the same shape."""
-        return x + 0.1 * self.nudge(x)
+        nudge: Tensor = self.nudge(x)
+        return x + 0.1 * nudge
 
 
 class ShiftAndGain(nn.Module):
@@ -52,4 +54,26 @@ class StridedDownsample(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (batch, inputs, height, width) to (batch, outputs, height/2, width/2)."""
         x = self.couple(x)
-        return self.low(x) + self.share * self.high(functional.avg_pool2d(x, 2))
+        low: Tensor = self.low(x)
+        high: Tensor = self.high(functional.avg_pool2d(x, 2))
+        return low + self.share * high
+
+    def folded(self) -> nn.Module:
+        """The same with lambda inside the smooth path's convolution."""
+        return FoldedDownsample(self.couple, self.low, scaled(self.high.folded_convolution(), self.share.item()))
+
+
+class FoldedDownsample(nn.Module):
+    """low(x) + high(2x2 mean) of the nudged x."""
+
+    def __init__(self, couple: nn.Module, low: nn.Module, high: nn.Conv2d) -> None:
+        super().__init__()
+        self.couple = couple
+        self.low = low
+        self.high = high
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (batch, inputs, height, width) to (batch, outputs, height/2, width/2)."""
+        x = self.couple(x)
+        halved: Tensor = self.low(x) + self.high(functional.avg_pool2d(x, 2))
+        return halved

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from physedge.models.blocks.convolution import ConvNorm, depthwise, pointwise, upsampled
-from physedge.models.blocks.coupling import Physics, coupling
+from physedge.models.blocks.coupling import FoldedFreeCoupling, Physics, SymplecticCoupling, coupling
 from physedge.models.blocks.derivative import DirectionalDerivative
 from physedge.models.blocks.diffusion import AtrousDiffusion
+from physedge.models.blocks.fold import scaled, with_input_scaled
 
 Entropy = Literal["shannon", "gini"]
 """How uncertain a distribution is: -sum(pi log pi) / log r, or (1 - sum(pi^2)) r / (r - 1), which needs no Log."""
@@ -26,6 +27,37 @@ class EdgeCoupling(nn.Module):
         self.derivative = DirectionalDerivative(channels)
         self.coupling = coupling(channels, physics, bounded=True)
         self.mix = ConvNorm(pointwise(2 * channels, channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (batch, channel, height, width) to the same shape."""
+        q = self.smooth(x)
+        return torch.relu(x + self.mix(self.coupling(q, self.derivative(q))))
+
+    def folded(self) -> nn.Module:
+        """In the paper's form, the same with the step eps inside the convolutions before and after the coupling.
+
+        In units of eps the coupling is z + tanh(V eps z); p follows q, since it is linear in q.
+        """
+        coupling = self.coupling
+        if isinstance(coupling, SymplecticCoupling):
+            return FoldedEdgeCoupling(self.smooth, self.derivative, coupling, self.mix)
+        step = coupling.step().item()
+        smooth = scaled(self.smooth.folded_convolution(), 1.0 / step)
+        turn = with_input_scaled(coupling.mix.folded_convolution(), step)
+        mix = with_input_scaled(self.mix.folded_convolution(), step)
+        unit = FoldedFreeCoupling(nn.Sequential(turn, nn.Tanh()), 1.0)
+        return FoldedEdgeCoupling(smooth, self.derivative, unit, mix)
+
+
+class FoldedEdgeCoupling(nn.Module):
+    """ReLU(x + mix(coupling(q, p))), q = smooth(x), p = derivative(q)."""
+
+    def __init__(self, smooth: nn.Module, derivative: nn.Module, coupling: nn.Module, mix: nn.Module) -> None:
+        super().__init__()
+        self.smooth = smooth
+        self.derivative = derivative
+        self.coupling = coupling
+        self.mix = mix
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (batch, channel, height, width) to the same shape."""
@@ -108,7 +140,8 @@ class AtrousContext(nn.Module):
         """Map (batch, channel, height, width) to the same shape."""
         u = self.project(x)
         u = self.diffusion(u, self.diffusivity(u), self.source(u))
-        return x + self.strength * (self.shift(u) + torch.tanh(self.gain(u)) * x)
+        shift: Tensor = self.shift(u)
+        return x + self.strength * (shift + torch.tanh(self.gain(u)) * x)
 
 
 class BoundaryFusion(nn.Module):

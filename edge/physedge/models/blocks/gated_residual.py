@@ -36,7 +36,8 @@ class GatedResidual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (batch, channel, height, width) to the same shape."""
         gate = torch.sigmoid(self.gate(x.mean(dim=(2, 3), keepdim=True)))
-        return x + self.residual(x) * gate
+        residual: Tensor = self.residual(x)
+        return x + residual * gate
 
 
 class GatedResiduals(nn.Sequential):

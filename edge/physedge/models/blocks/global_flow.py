@@ -146,7 +146,7 @@ class AveragingDiffusion(nn.Module):
 
     def kernels(self) -> tuple[Tensor, ...]:
         """The weights of every step, each (channel, 1, 3, 3), positive with sum one."""
-        return tuple(torch.softmax(self.logits, dim=-1).unflatten(-1, (1, 3, 3)))
+        return torch.softmax(self.logits, dim=-1).reshape(STEPS, -1, 1, 3, 3).unbind()
 
     def forward(self, u: Tensor, diffusivity: Tensor, source: Tensor) -> Tensor:
         """Diffuse u (batch, channel, height, width) with D of the same shape and g (batch, channel, 1, 1)."""

@@ -11,6 +11,7 @@ from torch.nn import functional
 from physedge.models.blocks.convolution import ConvNorm, SeparableNorm, depthwise, pointwise
 from physedge.models.blocks.coupling import Physics, coupling
 from physedge.models.blocks.derivative import sobel_pair
+from physedge.models.blocks.fold import affine, constant_depthwise
 
 
 class GradientMagnitude(nn.Module):
@@ -45,6 +46,46 @@ class GradientMomentum(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (batch, channel, height, width) to the same shape."""
         momentum: Tensor = self.smooth(functional.gelu(self.norm(self.magnitude(x))))
+        return momentum
+
+    def folded(self) -> nn.Module:
+        """Two constant convolutions whose absolute values, with a sign and a shift per channel, go on.
+
+        BN's scale s goes into the kernels: s (|gx| + |gy|) = sign(s) (|s gx| + |s gy|).
+        """
+        scale, shift = affine(self.norm)
+        magnitude, dtype = self.magnitude, self.magnitude.along_x.dtype
+        factor = (scale * math.sqrt(0.5))[:, None, None, None]
+        return FoldedMomentum(
+            constant_depthwise(magnitude.along_x.double() * factor, dtype=dtype),
+            constant_depthwise(magnitude.along_y.double() * factor, dtype=dtype),
+            torch.where(scale < 0, -1.0, 1.0).to(dtype)[:, None, None] if bool((scale < 0).any()) else None,
+            shift.to(dtype)[:, None, None],
+            self.smooth,
+        )
+
+
+class FoldedMomentum(nn.Module):
+    """smooth(GELU(sign (|x'| + |y'|) + shift)); no sign where all are positive."""
+
+    shift: Tensor
+    sign: Tensor | None
+
+    def __init__(
+        self, along_x: nn.Conv2d, along_y: nn.Conv2d, sign: Tensor | None, shift: Tensor, smooth: nn.Module
+    ) -> None:
+        super().__init__()
+        self.along_x = along_x
+        self.along_y = along_y
+        self.smooth = smooth
+        self.register_buffer("sign", sign)
+        self.register_buffer("shift", shift)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (batch, channel, height, width) to the same shape."""
+        magnitude = self.along_x(x).abs() + self.along_y(x).abs()
+        signed = magnitude if self.sign is None else magnitude * self.sign
+        momentum: Tensor = self.smooth(functional.gelu(signed + self.shift))
         return momentum
 
 

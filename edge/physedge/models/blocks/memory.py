@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from physedge.models.blocks.convolution import pointwise
+from physedge.models.blocks.fold import constant_convolution
 
 
 class PrototypeAttention(nn.Module):
@@ -49,4 +50,46 @@ class PrototypeMemory(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (batch, channel, height, width) to the same shape."""
-        return x + self.strength * self.value(self.attention(self.query(x)))
+        remembered: Tensor = self.value(self.attention(self.query(x)))
+        return x + self.strength * remembered
+
+    def folded(self) -> nn.Module:
+        """The same with prototypes, value and alpha multiplied into one convolution."""
+        dtype = self.strength.dtype
+        prototypes = self.attention.prototypes.double()
+        keys = functional.normalize(prototypes[:, : self.query.out_channels], dim=1) * self.attention.temperature
+        value = self.strength.double() * (self.value.weight[:, :, 0, 0].double() @ prototypes.T)
+        return FoldedMemory(
+            self.query,
+            CosineWeights(constant_convolution(keys[:, :, None, None], dtype=dtype)),
+            constant_convolution(value[:, :, None, None], dtype=dtype),
+        )
+
+
+class CosineWeights(nn.Module):
+    """`PrototypeAttention.weights` with constant keys, which hold the temperature."""
+
+    keep_float: ClassVar[bool] = True
+
+    def __init__(self, keys: nn.Conv2d) -> None:
+        super().__init__()
+        self.keys = keys
+
+    def forward(self, query: Tensor) -> Tensor:
+        """Map queries (batch, r, height, width) to (batch, prototype, height, width), positive with sum one."""
+        return torch.softmax(self.keys(functional.normalize(query, dim=1)), dim=1)
+
+
+class FoldedMemory(nn.Module):
+    """x + value(weights(query(x)))."""
+
+    def __init__(self, query: nn.Conv2d, weights: CosineWeights, value: nn.Conv2d) -> None:
+        super().__init__()
+        self.query = query
+        self.weights = weights
+        self.value = value
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (batch, channel, height, width) to the same shape."""
+        answer: Tensor = x + self.value(self.weights(self.query(x)))
+        return answer

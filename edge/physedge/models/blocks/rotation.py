@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from physedge.models.blocks.convolution import ConvNorm, pointwise
 from physedge.models.blocks.coupling import Physics
+from physedge.models.blocks.fold import affine, constant_depthwise
 
 SCALES = 3
 ROTATIONS = 4
@@ -41,7 +42,12 @@ class RotatedMaximum(nn.Module):
         answers = [
             functional.conv2d(x, kernel, padding=reach, dilation=reach, groups=x.shape[1]) for kernel in self.rotated()
         ]
-        return torch.maximum(torch.maximum(answers[0], answers[1]), torch.maximum(answers[2], answers[3]))
+        return largest_of(answers)
+
+
+def largest_of(four: list[Tensor]) -> Tensor:
+    """The pointwise maximum of four tensors."""
+    return torch.maximum(torch.maximum(four[0], four[1]), torch.maximum(four[2], four[3]))
 
 
 def rotations(kernel: Tensor) -> tuple[Tensor, ...]:
@@ -61,6 +67,36 @@ class RotatedBranch(nn.Module):
         """Map (batch, channel, height, width) to the same shape."""
         normed: Tensor = self.norm(self.maximum(x))
         return normed
+
+    def folded(self) -> nn.Module:
+        """The maximum of four convolutions with constant kernels, scale and shift of BN inside them.
+
+        s max(a_i) + t = sign(s) max(|s| a_i + sign(s) t), so that a sign is left only where a scale is negative.
+        """
+        scale, shift = affine(self.norm)
+        sign = torch.where(scale < 0, -1.0, 1.0).to(scale)
+        kernels = [kernel.double() * scale.abs()[:, None, None, None] for kernel in self.maximum.rotated()]
+        dtype, dilation = self.maximum.kernels.dtype, self.maximum.dilation
+        return FoldedBranch(
+            [constant_depthwise(kernel, sign * shift, dtype=dtype, dilation=dilation) for kernel in kernels],
+            sign.to(dtype)[:, None, None] if bool((sign < 0).any()) else None,
+        )
+
+
+class FoldedBranch(nn.Module):
+    """sign * maximum of four convolutions; no sign where all are positive."""
+
+    sign: Tensor | None
+
+    def __init__(self, convolutions: list[nn.Conv2d], sign: Tensor | None) -> None:
+        super().__init__()
+        self.convolutions = nn.ModuleList(convolutions)
+        self.register_buffer("sign", sign)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (batch, channel, height, width) to the same shape."""
+        answer = largest_of([convolution(x) for convolution in self.convolutions])
+        return answer if self.sign is None else answer * self.sign
 
 
 class ScaleWeights(nn.Module):

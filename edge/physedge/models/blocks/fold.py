@@ -1,0 +1,132 @@
+"""Folding: what a block becomes when its weights no longer change.
+
+A block that can be written with fewer operators once its weights are constants offers `folded()`, which returns another
+module with the same function in evaluation mode. Sums and products of weights are formed in float64.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+@runtime_checkable
+class Foldable(Protocol):
+    """A module with an equal of fewer operators. Parts of that equal may be foldable in their turn."""
+
+    def folded(self) -> nn.Module:
+        """A module that computes the same in evaluation mode; may share parts with this one."""
+        ...
+
+
+def affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Scale and shift of a batch normalisation in evaluation, BN(x) = scale x + shift, (channel,) in float64."""
+    mean, variance = norm.running_mean, norm.running_var
+    assert mean is not None and variance is not None
+    scale = norm.weight.double() / torch.sqrt(variance.double() + norm.eps)
+    return scale, norm.bias.double() - scale * mean.double()
+
+
+def constant_convolution(
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    dtype: torch.dtype,
+    stride: int = 1,
+    padding: int = 0,
+    dilation: int = 1,
+    groups: int = 1,
+) -> nn.Conv2d:
+    """A convolution with these weights (outputs, inputs / groups, height, width), stored in `dtype` and not learned."""
+    outputs, inputs, *kernel = weight.shape
+    with torch.device(weight.device):
+        convolution = nn.Conv2d(
+            inputs * groups,
+            outputs,
+            (kernel[0], kernel[1]),
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
+            groups=groups,
+            bias=bias is not None,
+            dtype=dtype,
+        )
+    convolution.weight = constant(weight, dtype)
+    if bias is not None:
+        convolution.bias = constant(bias, dtype)
+    return convolution
+
+
+def constant(value: Tensor, dtype: torch.dtype) -> nn.Parameter:
+    """A parameter that is not learned."""
+    return nn.Parameter(value.detach().to(dtype).contiguous(), requires_grad=False)
+
+
+def constant_depthwise(
+    weight: Tensor, bias: Tensor | None = None, *, dtype: torch.dtype, dilation: int = 1
+) -> nn.Conv2d:
+    """One constant kernel per channel, (channel, 1, k, k); the map keeps its size (zero padding)."""
+    reach = dilation * (weight.shape[-1] // 2)
+    return constant_convolution(weight, bias, dtype=dtype, padding=reach, dilation=dilation, groups=weight.shape[0])
+
+
+def scaled(convolution: nn.Conv2d, factor: float) -> nn.Conv2d:
+    """The convolution whose answers are `factor` times as large."""
+    bias = convolution.bias
+    return _like(convolution, convolution.weight.double() * factor, None if bias is None else bias.double() * factor)
+
+
+def with_input_scaled(convolution: nn.Conv2d, factor: float) -> nn.Conv2d:
+    """The convolution that answers to x what this one answers to `factor` x."""
+    bias = convolution.bias
+    return _like(convolution, convolution.weight.double() * factor, None if bias is None else bias.double())
+
+
+def normalised(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
+    """The convolution that answers what `norm` makes of the answers of this one."""
+    scale, shift = affine(norm)
+    bias = shift if convolution.bias is None else shift + scale * convolution.bias.double()
+    return _like(convolution, convolution.weight.double() * scale[:, None, None, None], bias)
+
+
+def summed(convolutions: list[nn.Conv2d]) -> nn.Conv2d:
+    """The one convolution that answers the sum of these, smaller kernels being centred in the largest.
+
+    Raises:
+        ValueError: The convolutions differ in more than their kernels' size.
+    """
+    largest = max(convolutions, key=lambda convolution: convolution.kernel_size[0])
+    weight = torch.zeros_like(largest.weight, dtype=torch.float64)
+    for convolution in convolutions:
+        margin = (largest.kernel_size[0] - convolution.kernel_size[0]) // 2
+        alike = (
+            (convolution.stride, convolution.dilation, convolution.groups)
+            == (largest.stride, largest.dilation, largest.groups)
+            and _padding(convolution) + margin == _padding(largest)
+            and convolution.bias is None
+            and (largest.dilation == (1, 1) or margin == 0)
+        )
+        if not alike:
+            raise ValueError(f"no common kernel for {convolution} and {largest}")
+        weight = weight + functional.pad(convolution.weight.double(), (margin,) * 4)
+    return _like(largest, weight, None)
+
+
+def _padding(convolution: nn.Conv2d) -> int:
+    assert not isinstance(convolution.padding, str)
+    return convolution.padding[0]
+
+
+def _like(convolution: nn.Conv2d, weight: Tensor, bias: Tensor | None) -> nn.Conv2d:
+    return constant_convolution(
+        weight,
+        bias,
+        dtype=convolution.weight.dtype,
+        stride=convolution.stride[0],
+        padding=_padding(convolution),
+        dilation=convolution.dilation[0],
+        groups=convolution.groups,
+    )
