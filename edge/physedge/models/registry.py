@@ -63,13 +63,13 @@ def find(name: str) -> ModelEntry:
     """The built-in network of this name.
 
     Raises:
-        UsageError: There is none (`PE-MODEL-001`).
+        UsageError: There is none (`PE-NETWORK-001`).
     """
     try:
         return REGISTRY[name]
     except KeyError:
         raise UsageError(
-            "PE-MODEL-001",
+            "PE-NETWORK-001",
             found=f"the network {name!r}",
             expected=f"one of {', '.join(sorted(REGISTRY))}, or package.module:factory",
             next_step="name a built-in network or give --model, --weights and --spec",
@@ -80,21 +80,21 @@ def load_factory(path: str) -> Callable[..., nn.Module]:
     """The function behind `package.module:function`.
 
     Raises:
-        UsageError: The path has another form, or names nothing that can be called (`PE-MODEL-002`).
+        UsageError: The path has another form, or names nothing that can be called (`PE-NETWORK-002`).
     """
     module_name, _, attribute = path.partition(":")
     try:
         factory = getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise UsageError(
-            "PE-MODEL-002",
+            "PE-NETWORK-002",
             found=f"{path!r} cannot be imported ({error})",
             expected="package.module:factory, importable from here",
             next_step="check the name and PYTHONPATH",
         ) from error
     if not callable(factory):
         raise UsageError(
-            "PE-MODEL-002",
+            "PE-NETWORK-002",
             found=f"{path!r} is a {type(factory).__name__}",
             expected="a function that returns a torch module",
             next_step="name the function",
