@@ -1,0 +1,70 @@
+"""The contract of a source: opened, asked for one frame at a time, closed; a lost one may be opened again.
+
+A source has no thread and holds no queue: the stream's grabber owns it and calls it from one thread. Every wait inside
+is bounded by `READ_WAIT_S`, so that a stream that is told to stop does stop.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from physedge_runtime.errors import SourceError
+from physedge_runtime.frame import Frame
+
+READ_WAIT_S = 0.2
+
+
+class SourceEnded(Exception):
+    """The source came to its orderly end: the last frame of a file, the end of an iterator. No error."""
+
+
+class SignalLost(SourceError):
+    """A live source went away and may come back; whoever reads it closes it and opens it again after a while."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceInfo:
+    """What a source says about itself.
+
+    Attributes:
+        name: As a log may show it: no password, no patient's name.
+        live: Whether time runs on without us. A live source's frames age; a file's wait.
+        period_ns: Time from frame to frame where the source knows it, nanoseconds.
+        frames: Number of frames to come where it is known beforehand.
+    """
+
+    name: str
+    live: bool
+    period_ns: int | None = None
+    frames: int | None = None
+
+
+class Source(Protocol):
+    """Where frames come from."""
+
+    @property
+    def info(self) -> SourceInfo:
+        """What the source says about itself; the period is known at the latest once it is open."""
+        ...
+
+    def open(self) -> None:
+        """Make it ready to be read; allowed again after `close`.
+
+        Raises:
+            SourceError: It is not there; `SignalLost` where trying again may help.
+        """
+        ...
+
+    def read(self) -> Frame | None:
+        """The next frame, stamped at capture; None where none came within `READ_WAIT_S`.
+
+        Raises:
+            SourceEnded: The source came to its orderly end.
+            SourceError: It cannot be read any more; `SignalLost` where opening it again may help.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give the device or file back; further calls do nothing."""
+        ...

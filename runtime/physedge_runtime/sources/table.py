@@ -1,0 +1,70 @@
+"""Every source in one table; a new one is a file and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from physedge_runtime.errors import UsageError
+from physedge_runtime.sources.base import Source
+from physedge_runtime.sources.camera import GSTREAMER, CameraSource
+from physedge_runtime.sources.file import VideoFileSource
+from physedge_runtime.sources.folder import FolderSource
+from physedge_runtime.sources.picture import is_picture_file
+from physedge_runtime.sources.synthetic import SYNTHETIC, parse_synthetic
+from physedge_runtime.sources.url import URL_SCHEMES, UrlSource
+
+
+@dataclass(frozen=True, slots=True)
+class SourceKind:
+    """One line of the table.
+
+    Attributes:
+        name: Of the kind.
+        written: How people write it.
+        fits: Whether a text names a source of this kind; the first kind that fits is taken.
+        make: The source, not yet open.
+    """
+
+    name: str
+    written: str
+    fits: Callable[[str], bool]
+    make: Callable[[str], Source]
+
+
+SOURCES: tuple[SourceKind, ...] = (
+    SourceKind("camera", "0 or /dev/video0", lambda text: text.isdecimal(), lambda text: CameraSource(int(text))),
+    SourceKind("device", "/dev/video0", lambda text: text.startswith("/dev/video"), CameraSource),
+    SourceKind("gstreamer", "gstreamer:PIPELINE", lambda text: text.startswith(GSTREAMER), CameraSource),
+    SourceKind("synthetic", "synthetic:640x480@30", lambda text: text.startswith(SYNTHETIC), parse_synthetic),
+    SourceKind("url", "rtsp://... or http://...", lambda text: _scheme(text) in URL_SCHEMES, UrlSource),
+    SourceKind("folder", "DIR/", lambda text: Path(text).is_dir(), lambda text: FolderSource(Path(text))),
+    SourceKind("picture", "a.png", lambda text: is_picture_file(Path(text)), lambda text: FolderSource(Path(text))),
+    SourceKind("file", "clip.mp4", lambda text: not _scheme(text), lambda text: VideoFileSource(Path(text))),
+)
+
+
+def open_source(text: str) -> Source:
+    """The source that a text names; it is opened by the stream that reads it.
+
+    Args:
+        text: A camera's number, a file, a folder, a URL, or a scheme of the table, as after `--source`.
+
+    Raises:
+        UsageError: No kind of source is written so (`PE-SRC-010`), or its options are wrong (`PE-SRC-007`).
+    """
+    for kind in SOURCES:
+        if text and kind.fits(text):
+            return kind.make(text)
+    raise UsageError(
+        "PE-SRC-010",
+        found=f"a source written as {_scheme(text)}://" if _scheme(text) else "an empty source",
+        expected=" | ".join(kind.written for kind in SOURCES),
+        next_step="correct --source",
+    )
+
+
+def _scheme(text: str) -> str:
+    scheme, separator, _ = text.partition("://")
+    return scheme.lower() if separator else ""
