@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from debian import skip_or_fail
 from tiny_network import tiny_contents
 
 from physedge_runtime.bundle import Bundle, read_bundle, write_bundle
@@ -19,7 +20,7 @@ def development_data() -> Path:
     """The folder of the real development data; tests that need it are skipped by name where it is missing."""
     folder = Path(os.environ.get("PHYSEDGE_DATA", ROOT.parent / "shared/data"))
     if not folder.is_dir():
-        pytest.skip("the development data is not here (PHYSEDGE_DATA)")
+        skip_or_fail("the development data is not here (PHYSEDGE_DATA)")
     return folder
 
 

@@ -1,0 +1,34 @@
+# Two commands: `make demo` and `make test`. Both need git, make and Python 3.11 or newer, nothing else.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INPUTS := pyproject.toml constraints.txt
+# Workers that spin while they wait take the cores from everybody beside them.
+export OMP_WAIT_POLICY ?= passive
+
+.PHONY: demo test check clean
+
+demo: $(VENV)/demo
+	$(BIN)/physedge demo
+
+test: check
+	$(BIN)/python -m pytest -m "not slow and not soak and not gpu"
+
+check: $(VENV)/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+$(VENV)/demo: $(INPUTS)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[export,camera]'
+	touch $@
+
+$(VENV)/dev: $(INPUTS)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@ $(VENV)/demo
+
+clean:
+	rm -rf build runs $(VENV)

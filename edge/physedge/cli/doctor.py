@@ -1,0 +1,101 @@
+"""`physedge doctor`: what this machine can do, and what to install for the rest."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import platform
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from physedge.cli.console import emit, say
+from physedge_runtime.device import this_device
+from physedge_runtime.engines import ENGINES
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    purpose: str
+    package: str
+    module: str
+    extra: str
+
+
+_PARTS = (
+    _Part("camera and video", "opencv-python-headless", "cv2", "camera"),
+    _Part("engine OpenVINO", "openvino", "openvino", "openvino"),
+    _Part("engine TensorRT-RTX", "tensorrt-rtx-cu13-bindings", "tensorrt_rtx_bindings", "tensorrt"),
+    _Part("export", "torch", "torch", "export"),
+    _Part("export", "onnx", "onnx", "export"),
+    _Part("INT8 on OpenVINO's form", "nncf", "nncf", "export"),
+    _Part("training", "lightning", "lightning", "train"),
+    _Part("training losses", "monai", "monai", "train"),
+    _Part("gate on a device", "scipy", "scipy", "gate"),
+    _Part("EIT physics", "scikit-fem", "skfem", "eit"),
+    _Part("DICOM", "pydicom", "pydicom", "dicom"),
+    _Part("OpenIGTLink", "pyigtl", "pyigtl", "igtl"),
+    _Part("MQTT", "paho-mqtt", "paho", "mqtt"),
+    _Part("Prometheus metrics", "prometheus-client", "prometheus_client", "metrics"),
+    _Part("live page", "starlette", "starlette", "serve"),
+    _Part("bill of materials", "cyclonedx-python-lib", "cyclonedx", "sbom"),
+)
+
+
+def doctor(
+    json_output: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Show this machine, the engines that run here, and the extras that are missing."""
+    from rich.table import Table
+
+    device = this_device()
+    versions = {part.package: _version(part) for part in _PARTS}
+    engines = {name: entry.is_installed for name, entry in ENGINES.items()}
+    say(
+        f"physedge {importlib.metadata.version('physedge')}, Python {platform.python_version()}, {device.system}",
+        f"{device}, {device.memory_bytes / 2**30:.1f} GiB memory",
+        _int8_sentence(device.has_int8_dot_product),
+        "engines here: " + ", ".join(name for name, here in engines.items() if here),
+        json_output=json_output,
+    )
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("for", "package", "installed", "to install"):
+        table.add_column(title)
+    for part in _PARTS:
+        version = versions[part.package]
+        table.add_row(
+            part.purpose, part.package, version or "no", "" if version else f"pip install 'physedge\\[{part.extra}]'"
+        )
+    say(table, json_output=json_output)
+    emit(
+        {
+            "schema_version": 1,
+            "physedge": importlib.metadata.version("physedge"),
+            "python": platform.python_version(),
+            "processor": device.processor,
+            "architecture": device.architecture,
+            "instruction_sets": list(device.instruction_sets),
+            "cores": device.cores,
+            "memory_bytes": device.memory_bytes,
+            "system": device.system,
+            "engines": engines,
+            "packages": versions,
+        },
+        json_output,
+    )
+
+
+def _int8_sentence(has_dot_product: bool) -> str:
+    if has_dot_product:
+        return "INT8: products accumulate in 32 bits on this processor"
+    return "INT8: 16-bit accumulators on this processor; 8-bit weights would saturate, so physedge ships 7-bit ones"
+
+
+def _version(part: _Part) -> str | None:
+    if importlib.util.find_spec(part.module) is None:
+        return None
+    try:
+        return importlib.metadata.version(part.package)
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,86 @@
+"""`physedge export`: from a network to a bundle with a verdict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from physedge.cli.console import emit, say
+from physedge.cli.options import (
+    JsonOption,
+    MaxDropOption,
+    ModelOption,
+    OnnxOption,
+    SeedOption,
+    SpecOption,
+    StrictOption,
+    ThreadsOption,
+    WeightsOption,
+)
+
+if TYPE_CHECKING:
+    from physedge.deploy.export import ExportReport
+
+
+def export(
+    target: Annotated[str, typer.Option("--target", help="onnxruntime, openvino or tensorrt.")] = "onnxruntime",
+    precision: Annotated[str, typer.Option("--precision", help="auto, fp32, fp16 or int8.")] = "auto",
+    calib: Annotated[
+        Path | None, typer.Option("--calib", help="Folder of calibration pictures; INT8 needs it.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="Labelled data for the verdict.")] = None,
+    model: ModelOption = None,
+    weights: WeightsOption = None,
+    spec: SpecOption = None,
+    onnx: OnnxOption = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The bundle; build/NAME.physedge if not said.")
+    ] = None,
+    golden: Annotated[
+        Path | None, typer.Option("--golden", help="Real golden frames; they travel with the bundle.")
+    ] = None,
+    strict: StrictOption = False,
+    max_drop: MaxDropOption = None,
+    threads: ThreadsOption = None,
+    seed: SeedOption = 0,
+    json_output: JsonOption = False,
+) -> None:
+    """Trace, quantise, judge and pack a network; exits 1 where the verdict is REJECT or INCONCLUSIVE."""
+    from physedge.cli.console import progress
+    from physedge.cli.verdicts import verdict_lines
+    from physedge.deploy.export import ExportOptions, NetworkChoice
+    from physedge.deploy.export import export as run_export
+    from physedge_calibrate.tolerance import standard, strict as strict_tolerance
+
+    options = ExportOptions(
+        choice=NetworkChoice(model=model, weights=weights, spec=spec, onnx=onnx),
+        target=target,
+        precision=precision,
+        calibration=calib,
+        data=data,
+        golden=golden,
+        output=output,
+        tolerance=(strict_tolerance if strict else standard)(max_drop=max_drop),
+        threads=threads,
+        seed=seed,
+    )
+    report = run_export(options, progress)
+    say(*report.statements, *verdict_lines(report.manifest.verdicts), json_output=json_output)
+    say(f"verdict: {report.verdict}   bundle: {report.bundle}", json_output=json_output)
+    emit(as_json(report), json_output)
+    if not report.passed:
+        raise typer.Exit(1)
+
+
+def as_json(report: ExportReport) -> dict[str, object]:
+    """The report as a machine reads it."""
+    return {
+        "schema_version": 1,
+        "bundle": str(report.bundle),
+        "verdict": str(report.verdict),
+        "origin": report.network.origin,
+        "statements": list(report.statements),
+        "manifest": report.manifest.model_dump(mode="json"),
+    }

@@ -1,0 +1,108 @@
+"""`physedge inspect`: what a network costs, or what a bundle says of itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from physedge.cli.console import emit, say
+from physedge.cli.options import JsonOption
+
+_SUFFIX = ".physedge"
+
+
+def inspect(
+    subject: Annotated[
+        str | None, typer.Argument(help="A built-in network, or a bundle; all networks if not said.")
+    ] = None,
+    size: Annotated[int | None, typer.Option("--size", help="Side of the picture in pixels (a network).")] = None,
+    physics: Annotated[str, typer.Option("--physics", help="paper or strict (a network).")] = "paper",
+    json_output: JsonOption = False,
+) -> None:
+    """Show parameters, MACs and FLOPs of a network, or the manifest and verdicts of a bundle."""
+    if subject is None:
+        _list_networks(json_output)
+    elif subject.endswith(_SUFFIX) or Path(subject).is_file():
+        _show_bundle(Path(subject), json_output)
+    else:
+        _show_network(subject, size, physics, json_output)
+
+
+def _list_networks(json_output: bool) -> None:
+    from physedge.models.registry import REGISTRY
+
+    say(*(f"{name:<12} {entry.summary}" for name, entry in REGISTRY.items()), json_output=json_output)
+    emit({"schema_version": 1, "networks": {name: entry.summary for name, entry in REGISTRY.items()}}, json_output)
+
+
+def _show_network(name: str, side_px: int | None, physics: str, json_output: bool) -> None:
+    from rich.table import Table
+
+    from physedge.models.cost import count
+    from physedge.models.registry import find
+
+    entry = find(name)
+    frame = entry.spec.frame
+    assert frame is not None
+    height, width = (side_px, side_px) if side_px else (frame.height, frame.width)
+    module = entry.build(classes=entry.spec.output_channels, channels=frame.colour.channels, physics=physics)
+    cost = count(module, image_size=(height, width))
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("part", "parameters", "MACs", "FLOPs"):
+        table.add_column(title, justify="left" if title == "part" else "right")
+    for row in cost.rows:
+        table.add_row(row.name, f"{row.parameters:,}", f"{row.macs:,}", f"{row.flops:,}")
+    say(
+        f"{name} ({physics} physics), input {height} x {width} x {frame.colour.channels}",
+        f"parameters {cost.parameters:,}   MACs {cost.macs:,}   FLOPs {cost.flops:,} (2 a MAC)",
+        f"profiler convention (one a MAC, normalisation counted): {cost.profiler_macs:,}",
+        table,
+        json_output=json_output,
+    )
+    emit(
+        {
+            "schema_version": 1,
+            "network": name,
+            "physics": physics,
+            "height": height,
+            "width": width,
+            "parameters": cost.parameters,
+            "macs": cost.macs,
+            "flops": cost.flops,
+            "profiler_macs": cost.profiler_macs,
+        },
+        json_output,
+    )
+
+
+def _show_bundle(path: Path, json_output: bool) -> None:
+    from physedge.cli.verdicts import verdict_lines
+    from physedge_runtime.bundle import read_bundle
+
+    bundle = read_bundle(path)
+    manifest = bundle.manifest
+    say(
+        f"{path.name}: {manifest.spec.name} {manifest.spec.version}, {manifest.spec.task}, {bundle.trust}",
+        f"verdict {manifest.verdict}, for {manifest.target}; not a medical device",
+        f"sha256 {bundle.sha256}",
+        *(
+            f"  {artefact.entry:<22} {artefact.precision}  {manifest.entries[artefact.entry].size_bytes:>10,} bytes  "
+            f"{artefact.int8_mac_share:.1%} of MACs in INT8; {artefact.method}"
+            for artefact in manifest.artefacts
+        ),
+        *(f"  on {engine}: {entry}" for engine, entry in sorted(manifest.shipped.items())),
+        *verdict_lines(manifest.verdicts),
+        json_output=json_output,
+    )
+    emit(
+        {
+            "schema_version": 1,
+            "bundle": str(path),
+            "sha256": bundle.sha256,
+            "trust": bundle.trust,
+            "manifest": manifest.model_dump(mode="json"),
+        },
+        json_output,
+    )

@@ -1,0 +1,32 @@
+"""Options that several verbs share, each said once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout; people's text goes to stderr.")]
+ThreadsOption = Annotated[
+    int | None, typer.Option("--threads", min=1, max=256, help="Threads of the engine; its own choice if not said.")
+]
+EngineOption = Annotated[str, typer.Option("--engine", help="auto, onnxruntime, openvino, tensorrt or fake.")]
+PrecisionOption = Annotated[
+    str | None, typer.Option("--precision", help="fp32, fp16 or int8 instead of what ships for the engine.")
+]
+ModelOption = Annotated[
+    str | None, typer.Option("--model", help="A built-in network, or package.module:factory with --spec.")
+]
+WeightsOption = Annotated[Path | None, typer.Option("--weights", help="Trained weights, safetensors.")]
+SpecOption = Annotated[Path | None, typer.Option("--spec", help="spec.toml of the network (docs/spec.md).")]
+OnnxOption = Annotated[Path | None, typer.Option("--onnx", help="A network that comes as ONNX, with --spec.")]
+SeedOption = Annotated[int, typer.Option("--seed", help="Of everything that is drawn.")]
+StrictOption = Annotated[bool, typer.Option("--strict", help="Keep 99.9 % of full precision instead of 99 %.")]
+MaxDropOption = Annotated[
+    float | None,
+    typer.Option("--max-drop", min=0, max=1, help="An absolute bound on the mean loss, besides the share."),
+]
+AllowRejectedOption = Annotated[
+    bool, typer.Option("--allow-rejected", help="Open a bundle that was not accepted; every result says so.")
+]

@@ -1,0 +1,327 @@
+"""`export`, station by station: trace, check, quantise, judge, choose, pack."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from physedge.deploy.golden import golden_frames
+from physedge.deploy.judge import (
+    REFERENCE_ENGINE,
+    Court,
+    Graph,
+    data_record,
+    judge_evaluation,
+    not_run,
+    record,
+    run_graph,
+)
+from physedge.deploy.network import Network, NetworkChoice, find_network
+from physedge.deploy.pack import Contents, GoldenSet, answer_golden, bundle_path, golden_error, pack
+from physedge_calibrate.evaluate import Evaluation
+from physedge_calibrate.tolerance import Tolerance, standard
+from physedge_runtime.errors import UsageError
+from physedge_runtime.manifest import DataRecord, Manifest, Output, VerdictRecord
+from physedge_runtime.verdict import Verdict
+
+if TYPE_CHECKING:
+    from physedge_calibrate.dataset import LabelledFile
+    from physedge_export.trace import TracedGraph
+    from torch import nn
+
+PRECISIONS = ("auto", "fp32", "fp16", "int8")
+
+Advance = Callable[[], object]
+Progress = Callable[[str, int | None], AbstractContextManager[Advance]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportOptions:
+    """What `physedge export` was asked for.
+
+    Attributes:
+        choice: The network.
+        target: A name of `physedge_export.targets.TARGETS`.
+        precision: `auto`, `fp32`, `fp16` or `int8`.
+        calibration: Folder of calibration pictures; without it no INT8 is made.
+        data: Folder of labelled evaluation data; without it there is no accuracy verdict.
+        golden: Folder of real golden frames; synthetic ones where None.
+        output: The bundle; `build/NAME.physedge` where None.
+        tolerance: Of the gate.
+        threads: Of the engines that judge.
+        seed: Of everything that is drawn.
+    """
+
+    choice: NetworkChoice = field(default_factory=NetworkChoice)
+    target: str = "onnxruntime"
+    precision: str = "auto"
+    calibration: Path | None = None
+    data: Path | None = None
+    golden: Path | None = None
+    output: Path | None = None
+    tolerance: Tolerance = field(default_factory=standard)
+    threads: int | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportReport:
+    """What `export` delivered.
+
+    Attributes:
+        bundle: The file.
+        manifest: As written.
+        verdict: On the whole.
+        network: The network that was exported.
+        statements: Sentences for people: what was made, what was not, and why.
+    """
+
+    bundle: Path
+    manifest: Manifest
+    verdict: Verdict
+    network: Network
+    statements: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        """False where a verdict was asked for and is no ACCEPT."""
+        return self.verdict in (Verdict.ACCEPT, Verdict.NOT_RUN)
+
+
+@dataclass(slots=True)
+class _Work:
+    """What the stations hand on."""
+
+    options: ExportOptions
+    network: Network
+    progress: Progress
+    outputs: tuple[Output, ...]
+    graphs: list[Graph]
+    methods: dict[str, str]
+    shares: dict[str, float]
+    data: dict[str, DataRecord]
+    statements: list[str]
+    samples: Sequence[LabelledFile] = ()
+    verdicts: list[VerdictRecord] = field(default_factory=list)
+    extra: dict[str, bytes] = field(default_factory=dict)
+
+    @property
+    def engine(self) -> str:
+        """The engine that judges for this target."""
+        return self.options.target if self.options.target != "tensorrt" else REFERENCE_ENGINE
+
+    def court(self) -> Court:
+        """What every judgement shares."""
+        return Court(
+            spec=self.network.spec,
+            outputs=self.outputs,
+            samples=self.samples,
+            tolerance=self.options.tolerance,
+            threads=self.options.threads,
+            seed=self.options.seed,
+        )
+
+
+def no_progress(_description: str, _total: int | None) -> AbstractContextManager[Advance]:
+    """Show nothing."""
+    return nullcontext(lambda: None)
+
+
+def export(options: ExportOptions, progress: Progress = no_progress) -> ExportReport:
+    """Take a network from its weights to a bundle with a verdict.
+
+    Args:
+        options: What was asked for.
+        progress: Called with a description and a number of steps; its context gives a function to call after every step.
+
+    Raises:
+        UsageError: An option or a folder cannot be used; nothing was written.
+        BuildError: The trace, the parity or the quantisation failed; nothing was written.
+    """
+    _check(options)
+    network = find_network(options.choice)
+    calibration, samples = _read_data(options)
+    module = network.build() if network.onnx is None else None
+    work, traced = _trace(options, network, module, progress)
+    work.samples = samples
+    if samples:
+        work.data["evaluation"] = data_record("evaluation", [sample.image_path for sample in samples])
+    if calibration:
+        _quantise(work, traced, calibration)
+    else:
+        work.statements.append("no INT8 graph was made: it needs --calib DIR, and there is no default set")
+    shipped, verdict = _judge(work)
+    return _pack(work, module, shipped, verdict)
+
+
+def _check(options: ExportOptions) -> None:
+    from physedge_export.targets import find_target
+
+    find_target(options.target)
+    if options.precision not in PRECISIONS:
+        raise UsageError(
+            "PE-EXPORT-001",
+            found=f"the precision {options.precision!r}",
+            expected=f"one of {', '.join(PRECISIONS)}",
+            next_step="choose one of these with --precision",
+        )
+    if options.precision == "int8" and options.calibration is None:
+        raise UsageError(
+            "PE-EXPORT-002",
+            found="--precision int8 without calibration pictures",
+            expected="--calib DIR with pictures of the training set",
+            next_step="add --calib DIR; there is no default set, ever",
+        )
+    if options.precision == "fp16" and options.target != "tensorrt":
+        raise UsageError(
+            "PE-EXPORT-004",
+            found=f"--precision fp16 for {options.target}",
+            expected="fp16 for the target tensorrt only; processors compute it in fp32",
+            next_step="choose fp32 or int8, or --target tensorrt",
+        )
+
+
+def _read_data(options: ExportOptions) -> tuple[list[Path], list[LabelledFile]]:
+    from physedge_calibrate.dataset import list_pictures, read_labelled, subset_folder
+
+    calibration = list_pictures(subset_folder(options.calibration, "train")) if options.calibration else []
+    samples = read_labelled(subset_folder(options.data, "val")) if options.data else []
+    return calibration, samples
+
+
+def _trace(
+    options: ExportOptions, network: Network, module: nn.Module | None, progress: Progress
+) -> tuple[_Work, TracedGraph]:
+    from physedge_export.trace import graph_from_onnx, trace
+
+    with progress("tracing to ONNX", None):
+        if module is None:
+            assert network.onnx is not None
+            traced = graph_from_onnx(network.onnx, network.spec)
+        else:
+            traced = trace(module, network.spec)
+    work = _Work(
+        options=options,
+        network=network,
+        progress=progress,
+        outputs=tuple(Output(name=output.name, shape=output.shape[1:]) for output in traced.outputs),
+        graphs=[Graph(entry="model.onnx", precision="fp32", data=traced.model)],
+        methods={"model.onnx": "traced in full precision"},
+        shares={},
+        data={},
+        statements=[f"exporting {network.origin}"],
+    )
+    if network.weights_sha256:
+        work.data["weights"] = DataRecord(name="weights", count=1, sha256=network.weights_sha256)
+    return work, traced
+
+
+def _quantise(work: _Work, traced: TracedGraph, pictures: list[Path]) -> None:
+    from physedge_calibrate.dataset import read_picture
+    from physedge_calibrate.quantize import quantize_unsigned
+    from physedge_runtime.frame import Frame
+    from physedge_runtime.resize import prepare
+
+    spec = work.network.spec
+    assert spec.frame is not None
+    frame_spec = spec.frame
+    with work.progress("calibrating and quantising to INT8", len(pictures)) as advance:
+        quantised = quantize_unsigned(
+            traced.model,
+            (prepare(Frame(pixels=read_picture(path)), frame_spec) for path in pictures),
+            input_name="frame",
+            float_nodes=traced.float_nodes,
+            progress=lambda _seen: advance(),
+        )
+    entry = "model.int8-cpu.onnx"
+    work.graphs.append(Graph(entry=entry, precision="int8", data=quantised.model))
+    work.methods[entry] = quantised.method
+    work.shares[entry] = quantised.int8_mac_share
+    work.data["calibration"] = data_record("calibration", pictures)
+    work.statements.append(
+        f"INT8: {quantised.int8_mac_share:.1%} of the multiply-accumulates, calibrated on {len(pictures)} pictures"
+    )
+
+
+def _judge(work: _Work) -> tuple[dict[str, str], Verdict]:
+    """Which graph ships for the target, and the verdict on it."""
+    full, *reduced = work.graphs
+    chosen = reduced[0] if reduced and work.options.precision in ("auto", "int8") else full
+    if not work.samples:
+        reason = "no accuracy verdict: it needs labelled data, --data DIR"
+        work.statements.append(reason)
+        chosen = chosen if work.options.precision == "int8" else full
+        work.verdicts.append(not_run(chosen, work.engine, reason))
+        return {work.engine: chosen.entry}, Verdict.NOT_RUN
+    court = work.court()
+    reference = _evaluate(work, court, full, REFERENCE_ENGINE)
+    verdict = _judge_graph(work, court, chosen, reference)
+    if verdict is not Verdict.ACCEPT and work.options.precision == "auto" and chosen is not full:
+        work.statements.append(f"INT8 was not accepted ({verdict}), so full precision ships")
+        chosen = full
+        verdict = _judge_graph(work, court, full, reference)
+    return {work.engine: chosen.entry}, verdict
+
+
+def _judge_graph(work: _Work, court: Court, graph: Graph, reference: Evaluation) -> Verdict:
+    same = graph.precision == "fp32" and work.engine == REFERENCE_ENGINE
+    candidate = reference if same else _evaluate(work, court, graph, work.engine)
+    judgement = judge_evaluation(court, reference, candidate)
+    work.verdicts.append(record(court, graph, work.engine, reference, candidate, judgement))
+    return judgement.verdict
+
+
+def _evaluate(work: _Work, court: Court, graph: Graph, engine: str) -> Evaluation:
+    with work.progress(f"evaluating {graph.precision} on {engine}", len(court.samples)) as advance:
+        evaluation, _ = run_graph(court, graph, engine, advance)
+    return evaluation
+
+
+def _pack(work: _Work, module: nn.Module | None, shipped: dict[str, str], verdict: Verdict) -> ExportReport:
+    spec = work.network.spec
+    with work.progress("packing the bundle", None):
+        frames = golden_frames(spec, work.options.golden)
+        full = work.graphs[0]
+        golden = GoldenSet(
+            frames=tuple(frames), answers=answer_golden(full, REFERENCE_ENGINE, spec, work.outputs, frames)
+        )
+        errors = {
+            graph.entry: golden_error(golden, answer_golden(graph, work.engine, spec, work.outputs, frames))
+            for graph in work.graphs
+        }
+        parameters, macs = _cost(module, work)
+        path = bundle_path(spec.name, verdict, work.options.output)
+        manifest = pack(
+            path,
+            Contents(
+                spec=spec,
+                outputs=work.outputs,
+                graphs=work.graphs,
+                methods=work.methods,
+                int8_mac_shares=work.shares,
+                shipped=shipped,
+                target=work.options.target,
+                golden=golden,
+                errors=errors,
+                verdict=verdict,
+                verdicts=work.verdicts,
+                data=work.data,
+                parameters=parameters,
+                macs=macs,
+                extra=work.extra,
+            ),
+        )
+    return ExportReport(
+        bundle=path, manifest=manifest, verdict=verdict, network=work.network, statements=tuple(work.statements)
+    )
+
+
+def _cost(module: nn.Module | None, work: _Work) -> tuple[int, int]:
+    from physedge_calibrate.macs import mac_counts
+
+    macs = sum(count.macs for count in mac_counts(work.graphs[0].data))
+    parameters = sum(parameter.numel() for parameter in module.parameters()) if module is not None else 0
+    return parameters, macs

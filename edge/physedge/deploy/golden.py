@@ -1,0 +1,76 @@
+"""Golden frames: raw inputs that every start replays. Synthetic, so that no patient's picture travels unasked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from physedge_runtime.errors import UsageError
+from physedge_runtime.spec import ModelSpec
+
+MOST_REAL_FRAMES = 8
+_SCENES = (("endoscopy", 3), ("ultrasound", 5))
+_SCENE_HEIGHT_PX = 240
+_SCENE_WIDTH_PX = 320
+
+
+def golden_frames(spec: ModelSpec, folder: Path | None = None) -> list[NDArray[Any]]:
+    """The frames of a bundle.
+
+    Args:
+        spec: The declaration of the network.
+        folder: Real pictures to take instead (at most 8, in the order of their names); synthetic frames where None.
+
+    Returns:
+        uint8 (height, width, 3) pictures of several sizes, or float32 (voltage,) frames.
+
+    Raises:
+        UsageError: The folder has no picture (`PE-EXPORT-003`).
+    """
+    if spec.voltages is not None:
+        return _voltages(spec.voltages.count)
+    if folder is not None:
+        return _real(folder)
+    return [*_scenes(), _texture(96, 131)]
+
+
+def _scenes() -> list[NDArray[np.uint8]]:
+    from physedge.physics.scenes import SCENES
+
+    return [
+        SCENES[kind](seed, height_px=_SCENE_HEIGHT_PX, width_px=_SCENE_WIDTH_PX).frame(0).image
+        for kind, seed in _SCENES
+    ]
+
+
+def _texture(height_px: int, width_px: int) -> NDArray[np.uint8]:
+    """Noise over a ramp, at an odd size: what no scene shows, so that no graph answers it by chance."""
+    generator = np.random.default_rng(20)
+    ramp = (
+        np.linspace(0, 200, width_px)[np.newaxis, :, np.newaxis]
+        + np.linspace(0, 30, height_px)[:, np.newaxis, np.newaxis]
+    )
+    return (ramp + generator.integers(0, 25, (height_px, width_px, 3))).clip(0, 255).astype(np.uint8)
+
+
+def _voltages(count: int) -> list[NDArray[np.float32]]:
+    generator = np.random.default_rng(21)
+    smooth = np.cumsum(generator.normal(size=(2, count)), axis=1)
+    return list((smooth / np.abs(smooth).max() * 1e-3).astype(np.float32))
+
+
+def _real(folder: Path) -> list[NDArray[np.uint8]]:
+    from physedge_calibrate.dataset import list_pictures, read_picture
+
+    paths = list_pictures(folder)[:MOST_REAL_FRAMES]
+    if not paths:
+        raise UsageError(
+            "PE-EXPORT-003",
+            found=f"no picture in {folder}",
+            expected="at least one picture to be replayed at every start",
+            next_step="name another folder with --golden, or leave it out for synthetic frames",
+        )
+    return [read_picture(path) for path in paths]

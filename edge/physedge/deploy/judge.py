@@ -1,0 +1,147 @@
+"""The judging station: the graph and engine that ship, over labelled data, against full precision."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from physedge_calibrate.dataset import LabelledFile
+from physedge_calibrate.evaluate import Evaluation, evaluate
+from physedge_calibrate.gate import Judgement, Tolerance, check_outputs, judge
+from physedge_calibrate.metrics.table import headline_metric
+from physedge_calibrate.statistics import mean_interval
+from physedge_runtime.device import this_device
+from physedge_runtime.engines import EngineRequest, open_engine
+from physedge_runtime.manifest import DataRecord, Metric, Output, VerdictRecord
+from physedge_runtime.spec import ModelSpec
+from physedge_runtime.verdict import Verdict
+
+REFERENCE_ENGINE = "onnxruntime"
+_SHOWN_METRICS = ("dice", "iou", "hd95", "asd")
+
+Advance = Callable[[], object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Graph:
+    """A graph that can be run: its bytes, and what the manifest says of it."""
+
+    entry: str
+    precision: str
+    data: bytes
+
+    @property
+    def sha256(self) -> str:
+        """Of the graph."""
+        return hashlib.sha256(self.data).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Court:
+    """What every judgement of one network shares.
+
+    Attributes:
+        spec: The declaration of the network.
+        outputs: Of the graphs.
+        samples: Labelled pictures, in order.
+        tolerance: How much of full precision must be kept.
+        threads: Of the engines.
+        seed: Of the bootstrap.
+    """
+
+    spec: ModelSpec
+    outputs: tuple[Output, ...]
+    samples: Sequence[LabelledFile]
+    tolerance: Tolerance
+    threads: int | None = None
+    seed: int = 0
+
+
+def run_graph(court: Court, graph: Graph, engine: str, advance: Advance = lambda: None) -> tuple[Evaluation, str]:
+    """Evaluate a graph on an engine; gives the evaluation and the engine's fingerprint."""
+    request = EngineRequest(
+        graph=graph.data,
+        graph_sha256=graph.sha256,
+        input_shape=(1, *court.spec.input_shape),
+        outputs={output.name: (1, *output.shape) for output in court.outputs},
+        threads=court.threads,
+    )
+    with open_engine(engine, request) as opened:
+        return evaluate(opened.infer, court.samples, court.spec, advance=advance), opened.fingerprint
+
+
+def judge_evaluation(court: Court, reference: Evaluation, candidate: Evaluation) -> Judgement:
+    """Hold a candidate's answers against full precision's, by the headline metric of the task."""
+    metric = headline_metric(court.spec.task)
+    return judge(
+        reference.scores(metric.name),
+        candidate.scores(metric.name),
+        groups=candidate.groups,
+        strata=candidate.strata,
+        tolerance=court.tolerance,
+        generator=np.random.default_rng(court.seed),
+        metric=metric,
+        findings=check_outputs(
+            candidate.probabilities, reference=reference.probabilities, threshold=court.spec.threshold
+        ),
+    )
+
+
+def record(
+    court: Court, graph: Graph, engine: str, reference: Evaluation, candidate: Evaluation, judgement: Judgement
+) -> VerdictRecord:
+    """What the manifest and the verdict file keep of a judgement."""
+    metric = headline_metric(court.spec.task).name
+    measured = metrics_of(candidate, court.seed)
+    return VerdictRecord(
+        artefact=graph.entry,
+        precision=graph.precision,
+        engine=engine,
+        device=str(this_device()),
+        verdict=judgement.verdict,
+        metric=metric,
+        samples=len(candidate),
+        groups=len(set(candidate.groups)),
+        reference=metrics_of(reference, court.seed)[metric],
+        measured=measured[metric],
+        metrics=measured,
+        reasons=tuple(judgement.reasons) + tuple(judgement.notes),
+        details=judgement.to_dict(),
+    )
+
+
+def metrics_of(evaluation: Evaluation, seed: int) -> dict[str, Metric]:
+    """Every metric with its 95 % interval; `_native` is at the size of the raw pictures."""
+    columns: dict[str, ArrayLike] = {name: evaluation.scores(name) for name in _SHOWN_METRICS}
+    columns["dice_native"] = evaluation.native.dice
+    columns["hd95_px_native"] = evaluation.native.hd95_px
+    measured = {}
+    for name, values in columns.items():
+        interval = mean_interval(values, groups=list(evaluation.groups), generator=np.random.default_rng(seed))
+        measured[name] = Metric(
+            value=float(np.mean(np.asarray(values))), low=float(interval.low), high=float(interval.high)
+        )
+    return measured
+
+
+def not_run(graph: Graph, engine: str, reason: str) -> VerdictRecord:
+    """The record of a graph that nobody judged, with the reason."""
+    return VerdictRecord(
+        artefact=graph.entry,
+        precision=graph.precision,
+        engine=engine,
+        device=str(this_device()),
+        verdict=Verdict.NOT_RUN,
+        reasons=(reason,),
+    )
+
+
+def data_record(name: str, paths: Sequence[Path]) -> DataRecord:
+    """How many files, and one hash over the sorted hashes of all: the order and the names do not matter."""
+    hashes = sorted(hashlib.sha256(path.read_bytes()).hexdigest() for path in paths)
+    return DataRecord(name=name, count=len(hashes), sha256=hashlib.sha256("\n".join(hashes).encode()).hexdigest())

@@ -1,0 +1,193 @@
+"""The packing station: golden outputs and their bounds, the manifest, the card, one bundle."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from physedge.deploy.card import write_card
+from physedge.deploy.judge import Graph
+from physedge_runtime.bundle import write_bundle
+from physedge_runtime.engines import EngineRequest, open_engine
+from physedge_runtime.frame import Frame
+from physedge_runtime.manifest import Artefact, DataRecord, GoldenCase, Manifest, Output, VerdictRecord
+from physedge_runtime.net import check_voltages
+from physedge_runtime.resize import prepare
+from physedge_runtime.spec import ModelSpec
+from physedge_runtime.verdict import Verdict
+
+# A replay may differ twice as much as at export, and by this much besides: other processors round otherwise.
+_ROOM_FACTOR = 2.0
+_LEAST_MEAN_BOUND = {"fp32": 1e-4, "fp16": 2e-3, "int8": 5e-3}
+_LEAST_MAX_BOUND = {"fp32": 1e-3, "fp16": 5e-2, "int8": 0.1}
+_TOOLS = ("torch", "onnx", "onnxscript", "onnxruntime", "openvino", "nncf", "numpy", "physedge")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoldenSet:
+    """Golden frames with full precision's answers.
+
+    Attributes:
+        frames: Raw frames.
+        answers: For each frame, output name to float32 values with the batch axis.
+    """
+
+    frames: tuple[NDArray[Any], ...]
+    answers: tuple[dict[str, NDArray[np.float32]], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """Everything that goes into a bundle.
+
+    Attributes:
+        spec: The declaration of the network.
+        outputs: Of the graphs.
+        graphs: Full precision first.
+        methods: Entry to how it was made, in a few words.
+        int8_mac_shares: Entry to the fraction of MACs in INT8.
+        shipped: Engine to entry.
+        target: Engine that was asked for.
+        golden: Golden frames.
+        errors: Entry to the largest (mean, single) error on the golden frames, over the engines that ran it.
+        verdict: On the whole.
+        verdicts: Per graph, engine and device.
+        data: Sets that were used.
+        parameters: Weights.
+        macs: Of one inference.
+        extra: Further entries, for example the TensorRT recipe.
+    """
+
+    spec: ModelSpec
+    outputs: tuple[Output, ...]
+    graphs: Sequence[Graph]
+    methods: Mapping[str, str]
+    int8_mac_shares: Mapping[str, float] = field(default_factory=dict)
+    shipped: Mapping[str, str]
+    target: str
+    golden: GoldenSet
+    errors: Mapping[str, tuple[float, float]]
+    verdict: Verdict
+    verdicts: Sequence[VerdictRecord]
+    data: Mapping[str, DataRecord]
+    parameters: int
+    macs: int
+    extra: Mapping[str, bytes] = field(default_factory=dict)
+
+
+def answer_golden(
+    graph: Graph, engine: str, spec: ModelSpec, outputs: Sequence[Output], frames: Sequence[NDArray[Any]]
+) -> tuple[dict[str, NDArray[np.float32]], ...]:
+    """What a graph on an engine answers for raw frames."""
+    request = EngineRequest(
+        graph=graph.data,
+        graph_sha256=graph.sha256,
+        input_shape=(1, *spec.input_shape),
+        outputs={output.name: (1, *output.shape) for output in outputs},
+    )
+    with open_engine(engine, request) as opened:
+        return tuple(opened.infer(_input(frame, spec)) for frame in frames)
+
+
+def golden_error(golden: GoldenSet, answers: Sequence[Mapping[str, NDArray[np.float32]]]) -> tuple[float, float]:
+    """The largest mean and the largest single |answer - full precision| over frames and outputs."""
+    differences = [
+        np.abs(answer[name] - expected)
+        for answer, known in zip(answers, golden.answers, strict=True)
+        for name, expected in known.items()
+    ]
+    return max(float(d.mean()) for d in differences), max(float(d.max()) for d in differences)
+
+
+def bundle_path(name: str, verdict: Verdict, output: Path | None) -> Path:
+    """Where a bundle goes: `build/NAME.physedge`, with the verdict in the name where it is no ACCEPT.
+
+    Args:
+        name: Of the network.
+        verdict: On the whole.
+        output: The file that was asked for; None for the default.
+    """
+    path = output or Path("build") / f"{name}.physedge"
+    marks = {Verdict.REJECT: "rejected", Verdict.INCONCLUSIVE: "inconclusive"}
+    mark = marks.get(verdict)
+    return path.with_name(f"{path.name.removesuffix('.physedge')}.{mark}.physedge") if mark else path
+
+
+def pack(path: Path, contents: Contents) -> Manifest:
+    """Write the bundle; gives the manifest as written."""
+    golden_entries, cases = _golden_entries(contents)
+    manifest = Manifest(
+        physedge_version=importlib.metadata.version("physedge"),
+        spec=contents.spec,
+        outputs=contents.outputs,
+        artefacts=tuple(_artefact(graph, contents) for graph in contents.graphs),
+        target=contents.target,
+        shipped=dict(contents.shipped),
+        golden=cases,
+        verdict=contents.verdict,
+        verdicts=tuple(contents.verdicts),
+        parameters=contents.parameters,
+        macs=contents.macs,
+        tools=_tool_versions(),
+        data=dict(contents.data),
+    )
+    entries = {
+        **{graph.entry: graph.data for graph in contents.graphs},
+        **golden_entries,
+        **contents.extra,
+        "card.md": write_card(manifest).encode("utf-8"),
+    }
+    return write_bundle(path, manifest, entries)
+
+
+def _artefact(graph: Graph, contents: Contents) -> Artefact:
+    mean_error, max_error = contents.errors.get(graph.entry, (0.0, 0.0))
+    return Artefact(
+        entry=graph.entry,
+        precision=graph.precision,
+        method=contents.methods[graph.entry],
+        int8_mac_share=contents.int8_mac_shares.get(graph.entry, 0.0),
+        golden_mean_bound=_rounded(max(_LEAST_MEAN_BOUND[graph.precision], _ROOM_FACTOR * mean_error)),
+        golden_max_bound=_rounded(max(_LEAST_MAX_BOUND[graph.precision], _ROOM_FACTOR * max_error)),
+    )
+
+
+def _rounded(bound: float) -> float:
+    return float(f"{bound:.3g}")
+
+
+def _golden_entries(contents: Contents) -> tuple[dict[str, bytes], tuple[GoldenCase, ...]]:
+    entries: dict[str, bytes] = {}
+    cases = []
+    for index, (frame, answer) in enumerate(zip(contents.golden.frames, contents.golden.answers, strict=True)):
+        name = f"golden/{index}.frame"
+        dtype = "<f4" if contents.spec.frame is None else np.uint8
+        entries[name] = np.ascontiguousarray(frame, dtype).tobytes()
+        outputs = {}
+        for output, values in answer.items():
+            outputs[output] = f"golden/{index}.{output}"
+            entries[outputs[output]] = np.ascontiguousarray(values, "<f4").tobytes()
+        cases.append(GoldenCase(frame=name, shape=frame.shape, outputs=outputs))
+    return entries, tuple(cases)
+
+
+def _input(frame: NDArray[Any], spec: ModelSpec) -> NDArray[Any]:
+    if spec.frame is None:
+        return check_voltages(frame, spec.input_shape[0])[np.newaxis]
+    return prepare(Frame(pixels=frame), spec.frame)[np.newaxis]
+
+
+def _tool_versions() -> dict[str, str]:
+    versions = {}
+    for tool in _TOOLS:
+        try:
+            versions[tool] = importlib.metadata.version(tool)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
