@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from physedge.models.blocks.convolution import ConvNorm, pointwise
-from physedge.models.blocks.fold import constant_convolution, normalised
+from physedge.models.blocks.fold import constant_convolution, normalised, scaled
 
 Physics = Literal["paper", "strict"]
 """`paper`: the published formulas; `strict`: forms whose physical property holds for every weight."""
@@ -59,23 +59,26 @@ class FreeCoupling(nn.Module):
         return z + step * turned
 
     def folded(self) -> nn.Module:
-        """The same with a constant step."""
-        return FoldedFreeCoupling(self.mix, self.step().item())
+        """The same with a constant step and a sigmoid."""
+        return FoldedFreeCoupling(scaled(self.mix.folded_convolution(), 2.0), self.step().item())
 
 
 class FoldedFreeCoupling(nn.Module):
-    """`FreeCoupling` with a constant step."""
+    """[q'; p'] = z + eps (2 sigmoid(turn(z)) - 1), z = [q; p], where `turn` holds twice what the tanh saw.
 
-    def __init__(self, mix: nn.Module, step: float) -> None:
+    tanh(t) = 2 sigmoid(2t) - 1, and engines compute the sigmoid faster: fused into the convolution before it, OpenVINO
+    takes five times as long for tanh as for the convolution itself (AVX2).
+    """
+
+    def __init__(self, turn: nn.Conv2d, step: float) -> None:
         super().__init__()
-        self.mix = mix
+        self.turn = turn
         self.step = step
 
     def forward(self, q: Tensor, p: Tensor) -> Tensor:
         """Return [q'; p'], (batch, 2 channel, height, width)."""
         z = torch.cat((q, p), dim=1)
-        turned: Tensor = self.mix(z)
-        return z + (turned if self.step == 1.0 else self.step * turned)
+        return z + (torch.sigmoid(self.turn(z)) * (2.0 * self.step) - self.step)
 
 
 class SymplecticShear(nn.Module):
@@ -104,9 +107,10 @@ class SymplecticShear(nn.Module):
         return self.inward.weight.transpose(0, 1) * functional.softplus(self.strength)[None, :, None, None]
 
     def folded_by(self, factor: float) -> nn.Sequential:
-        """`factor` times this shear, in evaluation, as two convolutions."""
-        outward = constant_convolution(self.outward().double() * factor, dtype=self.strength.dtype)
-        return nn.Sequential(normalised(self.inward, self.norm), nn.Tanh(), outward)
+        """`factor` times this shear, in evaluation, as two convolutions with a sigmoid between them."""
+        weight = self.outward().double() * (2.0 * factor)
+        outward = constant_convolution(weight, -0.5 * weight.sum(dim=(1, 2, 3)), dtype=self.strength.dtype)
+        return nn.Sequential(scaled(normalised(self.inward, self.norm), 2.0), nn.Sigmoid(), outward)
 
 
 class SymplecticCoupling(nn.Module):

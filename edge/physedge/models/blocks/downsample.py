@@ -10,6 +10,8 @@ from physedge.models.blocks.convolution import ConvNorm, SeparableNorm, pointwis
 from physedge.models.blocks.coupling import Physics
 from physedge.models.blocks.fold import scaled
 
+NUDGE = 0.1
+
 
 class TanhNudge(nn.Module):
     """x + 0.1 tanh(BN(DS(x))): the paper's form."""
@@ -21,7 +23,25 @@ class TanhNudge(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (batch, channel, height, width) to the same shape."""
         nudge: Tensor = self.nudge(x)
-        return x + 0.1 * nudge
+        return x + NUDGE * nudge
+
+    def folded(self) -> nn.Module:
+        """The same with a sigmoid in place of tanh, see `FoldedFreeCoupling`."""
+        separate, dense = self.nudge[0], self.nudge[1]
+        assert isinstance(dense, ConvNorm)
+        return FoldedNudge(nn.Sequential(separate, scaled(dense.folded_convolution(), 2.0)))
+
+
+class FoldedNudge(nn.Module):
+    """x + 0.1 (2 sigmoid(twice(x)) - 1), where `twice` holds twice what the tanh saw."""
+
+    def __init__(self, twice: nn.Module) -> None:
+        super().__init__()
+        self.twice = twice
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (batch, channel, height, width) to the same shape."""
+        return x + (torch.sigmoid(self.twice(x)) * (2.0 * NUDGE) - NUDGE)
 
 
 class ShiftAndGain(nn.Module):

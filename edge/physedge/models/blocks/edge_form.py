@@ -9,13 +9,17 @@ import torch
 from torch import Tensor, nn
 
 from physedge.models.blocks.convolution import ConvNorm, depthwise, pointwise, upsampled
-from physedge.models.blocks.coupling import FoldedFreeCoupling, Physics, SymplecticCoupling, coupling
+from physedge.models.blocks.coupling import Physics, SymplecticCoupling, coupling
 from physedge.models.blocks.derivative import DirectionalDerivative
 from physedge.models.blocks.diffusion import AtrousDiffusion
-from physedge.models.blocks.fold import scaled, with_input_scaled
+from physedge.models.blocks.fold import scaled, summed_depthwise, with_input
 
 Entropy = Literal["shannon", "gini"]
 """How uncertain a distribution is: -sum(pi log pi) / log r, or (1 - sum(pi^2)) r / (r - 1), which needs no Log."""
+
+
+SMALLEST_UNIT = 1.0 / 64.0
+"""Below this twice the step is not divided by: the quotients would leave the range of half precision."""
 
 
 class EdgeCoupling(nn.Module):
@@ -34,19 +38,23 @@ class EdgeCoupling(nn.Module):
         return torch.relu(x + self.mix(self.coupling(q, self.derivative(q))))
 
     def folded(self) -> nn.Module:
-        """In the paper's form, the same with the step eps inside the convolutions before and after the coupling.
+        """In the paper's form, the same with the step eps inside the convolutions around the coupling.
 
-        In units of eps the coupling is z + tanh(V eps z); p follows q, since it is linear in q.
+        z + eps tanh(V z) = 2 eps (z / (2 eps) + sigmoid(2 V z) - 1/2): with q, and therefore p, in units of 2 eps nothing
+        is left of the step but one sum, and the half goes into the bias of the pointwise convolution that follows.
         """
         coupling = self.coupling
         if isinstance(coupling, SymplecticCoupling):
             return FoldedEdgeCoupling(self.smooth, self.derivative, coupling, self.mix)
-        step = coupling.step().item()
-        smooth = scaled(self.smooth.folded_convolution(), 1.0 / step)
-        turn = with_input_scaled(coupling.mix.folded_convolution(), step)
-        mix = with_input_scaled(self.mix.folded_convolution(), step)
-        unit = FoldedFreeCoupling(nn.Sequential(turn, nn.Tanh()), 1.0)
-        return FoldedEdgeCoupling(smooth, self.derivative, unit, mix)
+        unit = 2.0 * coupling.step().item()
+        if unit < SMALLEST_UNIT:
+            return FoldedEdgeCoupling(self.smooth, self.derivative, coupling.folded(), self.mix)
+        return FoldedEdgeCoupling(
+            scaled(self.smooth.folded_convolution(), 1.0 / unit),
+            self.derivative,
+            UnitCoupling(with_input(scaled(coupling.mix.folded_convolution(), 2.0), factor=unit)),
+            with_input(self.mix.folded_convolution(), factor=unit, shift=-0.5 * unit),
+        )
 
 
 class FoldedEdgeCoupling(nn.Module):
@@ -63,6 +71,19 @@ class FoldedEdgeCoupling(nn.Module):
         """Map (batch, channel, height, width) to the same shape."""
         q = self.smooth(x)
         return torch.relu(x + self.mix(self.coupling(q, self.derivative(q))))
+
+
+class UnitCoupling(nn.Module):
+    """z + sigmoid(turn(z)), z = [q; p] in units of twice the step."""
+
+    def __init__(self, turn: nn.Conv2d) -> None:
+        super().__init__()
+        self.turn = turn
+
+    def forward(self, q: Tensor, p: Tensor) -> Tensor:
+        """Return [q'; p'] + 1/2 in the same units, (batch, 2 channel, height, width)."""
+        z = torch.cat((q, p), dim=1)
+        return z + torch.sigmoid(self.turn(z))
 
 
 class FoldingDownsample(ConvNorm):
@@ -143,6 +164,43 @@ class AtrousContext(nn.Module):
         shift: Tensor = self.shift(u)
         return x + self.strength * (shift + torch.tanh(self.gain(u)) * x)
 
+    def folded(self) -> nn.Module:
+        """The same with alpha inside the shift's convolution and a sigmoid in place of tanh."""
+        strength = self.strength.item()
+        return FoldedContext(self, scaled(self.shift, strength), scaled(self.gain, 2.0), strength)
+
+
+class FoldedContext(nn.Module):
+    """y = x (1 - alpha + 2 alpha sigmoid(gain(u))) + shift(u), see `AtrousContext`."""
+
+    def __init__(self, trained: AtrousContext, shift: nn.Conv2d, gain: nn.Conv2d, strength: float) -> None:
+        super().__init__()
+        self.project = trained.project
+        self.diffusivity = trained.diffusivity
+        self.source = trained.source
+        self.diffusion = trained.diffusion
+        self.shift = shift
+        self.gain = gain
+        self.strength = strength
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (batch, channel, height, width) to the same shape."""
+        u = self.project(x)
+        u = self.diffusion(u, self.diffusivity(u), self.source(u))
+        shift: Tensor = self.shift(u)
+        return x * (torch.sigmoid(self.gain(u)) * (2.0 * self.strength) + (1.0 - self.strength)) + shift
+
+
+class BoundaryScore(nn.Conv2d):
+    """A 3x3 convolution to one channel, with bias: the boundary's logits."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, 1, 3, padding=1)
+
+    def folded(self) -> nn.Module:
+        """A kernel per channel, then the sum over channels: engines are slow at dense kernels with one output."""
+        return summed_depthwise(self)
+
 
 class BoundaryFusion(nn.Module):
     """BF of the edge form: the coarse map d enlarged and joined with the skip e, apart inside and on boundaries."""
@@ -151,7 +209,7 @@ class BoundaryFusion(nn.Module):
         super().__init__()
         self.reduce = ConvNorm(pointwise(coarse, channels))
         self.derivative = DirectionalDerivative(channels)
-        self.boundary = nn.Conv2d(channels, 1, 3, padding=1)
+        self.boundary = BoundaryScore(channels)
         self.region = depthwise(channels, 5)
         self.edge = depthwise(channels, 3)
         self.mix = ConvNorm(pointwise(2 * channels, channels))

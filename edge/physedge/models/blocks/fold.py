@@ -79,10 +79,27 @@ def scaled(convolution: nn.Conv2d, factor: float) -> nn.Conv2d:
     return _like(convolution, convolution.weight.double() * factor, None if bias is None else bias.double() * factor)
 
 
-def with_input_scaled(convolution: nn.Conv2d, factor: float) -> nn.Conv2d:
-    """The convolution that answers to x what this one answers to `factor` x."""
-    bias = convolution.bias
-    return _like(convolution, convolution.weight.double() * factor, None if bias is None else bias.double())
+def with_input(convolution: nn.Conv2d, *, factor: float, shift: float = 0.0) -> nn.Conv2d:
+    """The convolution that answers to x what this one answers to factor x + shift.
+
+    Raises:
+        ValueError: A shift with a kernel larger than one pixel: at the border its share is smaller.
+    """
+    if shift != 0.0 and convolution.kernel_size != (1, 1):
+        raise ValueError(f"a shift passes a pointwise convolution only, not {convolution}")
+    weight = convolution.weight.double()
+    bias = None if convolution.bias is None else convolution.bias.double()
+    if shift != 0.0:
+        bias = weight.sum(dim=(1, 2, 3)) * shift + (0.0 if bias is None else bias)
+    return _like(convolution, weight * factor, bias)
+
+
+def summed_depthwise(convolution: nn.Conv2d) -> nn.Sequential:
+    """A dense convolution with one output channel as a depthwise one and the sum of its channels."""
+    dtype, inputs = convolution.weight.dtype, convolution.in_channels
+    kernels = constant_depthwise(convolution.weight.transpose(0, 1), dtype=dtype)
+    ones = torch.ones(1, inputs, 1, 1, dtype=dtype, device=convolution.weight.device)
+    return nn.Sequential(kernels, constant_convolution(ones, convolution.bias, dtype=dtype))
 
 
 def normalised(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:

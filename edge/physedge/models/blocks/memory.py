@@ -77,7 +77,8 @@ class CosineWeights(nn.Module):
 
     def forward(self, query: Tensor) -> Tensor:
         """Map queries (batch, r, height, width) to (batch, prototype, height, width), positive with sum one."""
-        return torch.softmax(self.keys(functional.normalize(query, dim=1)), dim=1)
+        length = query.square().sum(dim=1, keepdim=True).sqrt().clamp_min(1e-12)
+        return torch.softmax(self.keys(query) / length, dim=1)
 
 
 class FoldedMemory(nn.Module):
