@@ -52,7 +52,8 @@ def export(
     from physedge.cli.verdicts import verdict_lines
     from physedge.deploy.export import ExportOptions, NetworkChoice
     from physedge.deploy.export import export as run_export
-    from physedge_calibrate.tolerance import standard, strict as strict_tolerance
+    from physedge_calibrate.tolerance import standard
+    from physedge_calibrate.tolerance import strict as strict_tolerance
 
     options = ExportOptions(
         choice=NetworkChoice(model=model, weights=weights, spec=spec, onnx=onnx),

@@ -70,10 +70,9 @@ def _measured(verdicts: tuple[VerdictRecord, ...]) -> list[str]:
         lines.append(f"### {verdict.precision} on {verdict.engine}: {verdict.verdict}")
         lines.append("")
         if verdict.verdict is not Verdict.NOT_RUN and verdict.reference is not None:
-            lines.append(
-                f"{verdict.samples} samples in {verdict.groups} groups on {verdict.device}; "
-                f"full precision: {_TITLES.get(verdict.metric, verdict.metric)} {_figure(verdict.metric, verdict.reference)}."
-            )
+            title, full = _TITLES.get(verdict.metric, verdict.metric), _figure(verdict.metric, verdict.reference)
+            lines.append(f"{verdict.samples} samples in {verdict.groups} groups on {verdict.device}.")
+            lines.append(f"Full precision: {title} {full}.")
             lines += ["", "| metric | value (95 % interval) |", "|---|---|"]
             lines += [
                 f"| {_TITLES.get(name, name)} | {_figure(name, value)} |" for name, value in verdict.metrics.items()

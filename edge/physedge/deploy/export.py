@@ -29,8 +29,9 @@ from physedge_runtime.verdict import Verdict
 
 if TYPE_CHECKING:
     from physedge_calibrate.dataset import LabelledFile
-    from physedge_export.trace import TracedGraph
     from torch import nn
+
+    from physedge_export.trace import TracedGraph
 
 PRECISIONS = ("auto", "fp32", "fp16", "int8")
 
@@ -135,7 +136,7 @@ def export(options: ExportOptions, progress: Progress = no_progress) -> ExportRe
 
     Args:
         options: What was asked for.
-        progress: Called with a description and a number of steps; its context gives a function to call after every step.
+        progress: Called with a description and a number of steps; its context gives a function to call after each.
 
     Raises:
         UsageError: An option or a folder cannot be used; nothing was written.
@@ -221,6 +222,7 @@ def _trace(
 
 def _quantise(work: _Work, traced: TracedGraph, pictures: list[Path]) -> None:
     from physedge_calibrate.dataset import read_picture
+
     from physedge_calibrate.quantize import quantize_unsigned
     from physedge_runtime.frame import Frame
     from physedge_runtime.resize import prepare

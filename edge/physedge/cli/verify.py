@@ -1,0 +1,78 @@
+"""`physedge verify`: does this bundle hold on this machine?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from physedge.cli.console import emit, say
+from physedge.cli.options import (
+    EngineOption,
+    JsonOption,
+    MaxDropOption,
+    PrecisionOption,
+    SeedOption,
+    StrictOption,
+    ThreadsOption,
+)
+
+
+def verify(
+    bundle: Annotated[Path, typer.Argument(help="NAME.physedge")],
+    data: Annotated[Path | None, typer.Option("--data", help="Labelled data for a verdict on this machine.")] = None,
+    engine: EngineOption = "auto",
+    precision: PrecisionOption = None,
+    strict: StrictOption = False,
+    max_drop: MaxDropOption = None,
+    threads: ThreadsOption = None,
+    seed: SeedOption = 0,
+    json_output: JsonOption = False,
+) -> None:
+    """Check every byte, replay the golden frames, and judge the accuracy where data is given."""
+    from physedge.cli.console import progress
+    from physedge.cli.verdicts import verdict_lines
+    from physedge.deploy.verify import verify as run_verify
+    from physedge_calibrate.tolerance import standard
+    from physedge_calibrate.tolerance import strict as strict_tolerance
+    from physedge_runtime.bundle import read_bundle
+
+    opened = read_bundle(bundle)
+    say(f"{bundle.name}: every byte agrees with the manifest; {opened.trust}", json_output=json_output)
+    found = run_verify(
+        opened,
+        tolerance=(strict_tolerance if strict else standard)(max_drop=max_drop),
+        engine=engine,
+        precision=precision,
+        threads=threads,
+        data=data,
+        seed=seed,
+        progress=progress,
+    )
+    largest = max((replay.max_error for replay in found.golden), default=0.0)
+    say(
+        f"golden frames: {len(found.golden)} replayed on {found.engine}, largest difference {largest:.2g}",
+        *(verdict_lines([found.verdict]) if found.verdict else ("no accuracy verdict: it needs --data DIR",)),
+        json_output=json_output,
+    )
+    if found.verdict is not None:
+        say(f"verdict here: {found.verdict.verdict}   written to {found.written}", json_output=json_output)
+    emit(
+        {
+            "schema_version": 1,
+            "bundle": str(bundle),
+            "sha256": opened.sha256,
+            "trust": opened.trust,
+            "engine": found.engine,
+            "golden": [
+                {"frame": replay.frame, "mean_error": replay.mean_error, "max_error": replay.max_error}
+                for replay in found.golden
+            ],
+            "verdict": found.verdict.model_dump(mode="json") if found.verdict else None,
+            "written": str(found.written) if found.written else None,
+        },
+        json_output,
+    )
+    if not found.passed:
+        raise typer.Exit(1)

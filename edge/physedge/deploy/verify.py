@@ -1,0 +1,127 @@
+"""`verify`: a bundle on this machine - every byte, the golden frames, and the verdict where labelled data is given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from physedge.deploy.export import Progress, no_progress
+from physedge.deploy.judge import REFERENCE_ENGINE, Court, Graph, data_record, judge_evaluation, record, run_graph
+from physedge_calibrate.tolerance import Tolerance
+from physedge_runtime.bundle import Bundle, write_atomically
+from physedge_runtime.manifest import DataRecord, VerdictRecord, canonical_json
+from physedge_runtime.net import GoldenReplay, choose_artefact, choose_engine
+from physedge_runtime.verdict import Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """What was found of a bundle on this machine.
+
+    Attributes:
+        bundle: The bundle.
+        engine: Fingerprint of the engine that replayed the golden frames.
+        golden: One record a golden frame.
+        verdict: On the labelled data; None where none was given.
+        data: The labelled data; None where none was given.
+        written: The verdict file, or None.
+    """
+
+    bundle: Bundle
+    engine: str
+    golden: tuple[GoldenReplay, ...]
+    verdict: VerdictRecord | None = None
+    data: DataRecord | None = None
+    written: Path | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing speaks against running it here."""
+        return self.verdict is None or self.verdict.verdict is Verdict.ACCEPT
+
+
+def verify(
+    bundle: Bundle,
+    *,
+    tolerance: Tolerance,
+    engine: str = "auto",
+    precision: str | None = None,
+    threads: int | None = None,
+    data: Path | None = None,
+    seed: int = 0,
+    progress: Progress = no_progress,
+) -> Verification:
+    """Replay the golden frames, and judge the graph that ships on labelled data.
+
+    Args:
+        bundle: A bundle whose bytes were checked when it was read.
+        tolerance: How much of full precision must be kept.
+        engine: As for `Bundle.open`.
+        precision: As for `Bundle.open`.
+        threads: Of the engines.
+        data: Folder of labelled data; its `val` where it has one.
+        seed: Of the bootstrap.
+        progress: As for `export`.
+
+    Raises:
+        IntegrityError: A golden frame does not come out (`PE-BUNDLE-020`).
+        UsageError: The data cannot be used.
+    """
+    samples = _samples(data)
+    with (
+        progress("replaying the golden frames", None),
+        bundle.open(engine=engine, precision=precision, threads=threads, allow_rejected=True) as net,
+    ):
+        golden = () if net.engine_name == "fake" else net.replay_golden(bundle)
+        fingerprint = net.engine
+    if not samples:
+        return Verification(bundle=bundle, engine=fingerprint, golden=golden)
+    court = Court(
+        spec=bundle.manifest.spec,
+        outputs=bundle.manifest.outputs,
+        samples=samples,
+        tolerance=tolerance,
+        threads=threads,
+        seed=seed,
+    )
+    verdict = _judge(bundle, court, engine, precision, progress)
+    data_hash = data_record("evaluation", [sample.image_path for sample in samples])
+    written = _write(bundle, verdict, data_hash)
+    return Verification(
+        bundle=bundle, engine=fingerprint, golden=golden, verdict=verdict, data=data_hash, written=written
+    )
+
+
+def _samples(data: Path | None) -> Sequence[object]:
+    from physedge_calibrate.dataset import read_labelled, subset_folder
+
+    return read_labelled(subset_folder(data, "val")) if data is not None else ()
+
+
+def _judge(bundle: Bundle, court: Court, engine: str, precision: str | None, progress: Progress) -> VerdictRecord:
+    manifest = bundle.manifest
+    name = choose_engine(manifest) if engine == "auto" else engine
+    artefact = choose_artefact(manifest, name, precision)
+    graph = Graph(entry=artefact.entry, precision=artefact.precision, data=bundle.read(artefact.entry))
+    full = Graph(entry=manifest.artefacts[0].entry, precision="fp32", data=bundle.read(manifest.artefacts[0].entry))
+    with progress(f"evaluating full precision on {REFERENCE_ENGINE}", len(court.samples)) as advance:
+        reference, _ = run_graph(court, full, REFERENCE_ENGINE, advance)
+    if graph.entry == full.entry and name == REFERENCE_ENGINE:
+        candidate = reference
+    else:
+        with progress(f"evaluating {graph.precision} on {name}", len(court.samples)) as advance:
+            candidate, _ = run_graph(court, graph, name, advance)
+    return record(court, graph, name, reference, candidate, judge_evaluation(court, reference, candidate))
+
+
+def _write(bundle: Bundle, verdict: VerdictRecord, data: DataRecord) -> Path:
+    path = bundle.path.with_name(f"{bundle.path.name.removesuffix('.physedge')}.verdict.json")
+    content = {
+        "schema_version": 1,
+        "bundle_sha256": bundle.sha256,
+        "data": data.model_dump(mode="json"),
+        "verdict": verdict.model_dump(mode="json"),
+    }
+    write_atomically(path, canonical_json(content))
+    return path
