@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import torch
 from torch import nn
 
 from physedge.models.blocks.fold import Foldable
@@ -16,7 +17,8 @@ def reparameterise(module: nn.Module) -> nn.Module:
     kernels become one, kernels computed from angles or by rotation become constants, and scalar factors move into the
     nearest convolution. Answers agree to rounding. The copy's weights are not learned; the argument is not changed.
     """
-    deployed = _folded(copy.deepcopy(module).eval())
+    with torch.no_grad():
+        deployed = _folded(copy.deepcopy(module).eval())
     return deployed.eval().requires_grad_(False)
 
 

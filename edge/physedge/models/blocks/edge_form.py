@@ -40,8 +40,8 @@ class EdgeCoupling(nn.Module):
     def folded(self) -> nn.Module:
         """In the paper's form, the same with the step eps inside the convolutions around the coupling.
 
-        z + eps tanh(V z) = 2 eps (z / (2 eps) + sigmoid(2 V z) - 1/2): with q, and therefore p, in units of 2 eps nothing
-        is left of the step but one sum, and the half goes into the bias of the pointwise convolution that follows.
+        z + eps tanh(V z) = 2 eps (z / (2 eps) + sigmoid(2 V z) - 1/2): with q, and therefore p, in units of 2 eps
+        nothing is left of the step but one sum, and the half goes into the bias of the pointwise convolution after it.
         """
         coupling = self.coupling
         if isinstance(coupling, SymplecticCoupling):

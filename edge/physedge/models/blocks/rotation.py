@@ -21,20 +21,19 @@ class RotatedMaximum(nn.Module):
     rotated answer. In the paper's form they are four kernels of their own, equal only at the start.
 
     Attributes:
-        kernels: Learned, (channel, 1, 3, 3), or four such after another, (4 channel, 1, 3, 3).
+        kernels: Learned, one or four, each (channel, 1, 3, 3).
         dilation: Pixels between the kernel's points.
     """
 
     def __init__(self, channels: int, *, shared: bool, dilation: int = 1) -> None:
         super().__init__()
         self.dilation = dilation
-        self.shared = shared
         kernel = torch.randn(channels, 1, 3, 3) * (2.0 / 9.0) ** 0.5
-        self.kernels = nn.Parameter(kernel if shared else torch.cat(rotations(kernel)))
+        self.kernels = nn.ParameterList([kernel] if shared else rotations(kernel))
 
     def rotated(self) -> tuple[Tensor, ...]:
         """The four kernels that are applied, each (channel, 1, 3, 3)."""
-        return rotations(self.kernels) if self.shared else self.kernels.chunk(ROTATIONS)
+        return rotations(self.kernels[0]) if len(self.kernels) == 1 else tuple(self.kernels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (batch, channel, height, width) to the same shape."""
@@ -76,7 +75,7 @@ class RotatedBranch(nn.Module):
         scale, shift = affine(self.norm)
         sign = torch.where(scale < 0, -1.0, 1.0).to(scale)
         kernels = [kernel.double() * scale.abs()[:, None, None, None] for kernel in self.maximum.rotated()]
-        dtype, dilation = self.maximum.kernels.dtype, self.maximum.dilation
+        dtype, dilation = self.maximum.kernels[0].dtype, self.maximum.dilation
         return FoldedBranch(
             [constant_depthwise(kernel, sign * shift, dtype=dtype, dilation=dilation) for kernel in kernels],
             sign.to(dtype)[:, None, None] if bool((sign < 0).any()) else None,
