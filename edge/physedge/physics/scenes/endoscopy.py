@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from physedge.physics.scenes.fields import Floats, dot, unit
+from physedge.physics.scenes.fields import Floats, dot, rotate, unit
 from physedge.physics.scenes.frame import SceneFrame, check_size
 from physedge.physics.scenes.lighting import beam_falloff, irradiance, mucosa_albedo, specular, tone
 from physedge.physics.scenes.lumen import TABLE, Lumen, draw_lumen
@@ -64,7 +64,7 @@ class EndoscopyScene:
         pose = self.pose(index)
         rays = self._rays[_COARSE]
         begin = np.full(rays[0].size, 0.5, dtype=np.float32)
-        coarse = follow(self.surfaces, pose.origin, pose.turn @ rays.reshape(3, -1), begin, _STEPS[_COARSE])
+        coarse = follow(self.surfaces, pose.origin, rotate(pose.turn, rays.reshape(3, -1)), begin, _STEPS[_COARSE])
         return self._refine(pose, self._refine(pose, coarse.reshape(rays.shape[1:]), _MIDDLE), 1)
 
     def _refine(self, pose: Pose, depth: F32, size: int) -> F32:
@@ -79,7 +79,9 @@ class EndoscopyScene:
         finer = enlarge(depth, (rows, columns), 2)
         place = np.nonzero(edge)
         start = nearest[place[0] // 2, place[1] // 2] * np.float32(0.98)
-        finer[place] = follow(self.surfaces, pose.origin, pose.turn @ rays[:, place[0], place[1]], start, _STEPS[size])
+        finer[place] = follow(
+            self.surfaces, pose.origin, rotate(pose.turn, rays[:, place[0], place[1]]), start, _STEPS[size]
+        )
         return finer
 
     def frame(self, index: int) -> SceneFrame:
@@ -89,7 +91,7 @@ class EndoscopyScene:
         linear = np.empty((3, len(depth)), dtype=np.float32)
         is_polyp = np.empty(len(depth), dtype=bool)
         for block in blocks(len(depth)):
-            rays = pose.turn @ self._shown_rays[:, block]
+            rays = rotate(pose.turn, self._shown_rays[:, block])
             linear[:, block], is_polyp[block] = self._shade(pose, rays, depth[block])
         gain = self._exposure(linear)
         picture = np.zeros((3, self.height_px * self.width_px), dtype=np.float32)
@@ -121,7 +123,7 @@ class EndoscopyScene:
         light = pose.origin + pose.turn @ self.scope.light_mm
         to_light = light[:, None] - points
         distance = np.sqrt(dot(to_light, to_light))
-        aim = -(pose.turn[:, 2] @ to_light) / distance
+        aim = -dot(pose.turn[:, 2], to_light) / distance
         lamp = beam_falloff(aim, self.scope.beam_exponent)
         fallen = irradiance(to_light, unit(normal + np.float32(0.3) * relief)) * lamp
         albedo = mucosa_albedo(skin[0])

@@ -104,6 +104,12 @@ def dot(a: Floats, b: Floats) -> FloatField:
     return np.asarray(product, dtype=np.float32)
 
 
+def rotate(turn: FloatField, vectors: Floats) -> FloatField:
+    """`(3, point)` vectors times a `(3, 3)` matrix: by hand, since BLAS would start threads for so little."""
+    x, y, z = vectors
+    return np.stack([row[0] * x + row[1] * y + row[2] * z for row in turn])
+
+
 def unit(vector: Floats) -> FloatField:
     """`(3, point)` vectors of length 1 in the same directions."""
     return np.asarray(vector / np.sqrt(np.maximum(dot(vector, vector), np.float32(1e-12))), dtype=np.float32)

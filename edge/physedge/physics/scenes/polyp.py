@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from physedge.physics.scenes.fields import FloatField, Floats, angle_of, dot, read_field, smooth_noise, unit
+from physedge.physics.scenes.fields import FloatField, Floats, angle_of, dot, read_field, rotate, smooth_noise, unit
 
 F32 = NDArray[np.float32]
 
@@ -48,7 +48,7 @@ class Polyp:
 
     def skin_cell(self, point: Floats) -> tuple[F32, F32]:
         """Table row and column of the surface that lies in each point's direction from the centre."""
-        local = self.frame @ (point - self.centre[:, None])
+        local = rotate(self.frame, point - self.centre[:, None])
         return _skin_cell(local / self.semi_mm[:, None])
 
     def distance(self, point: Floats) -> F32:
@@ -58,7 +58,7 @@ class Polyp:
         Stalk: a capsule from foot to head. Both joined by a smooth minimum.
         """
         offset = point - self.centre[:, None]
-        local = self.frame @ offset
+        local = rotate(self.frame, offset)
         scaled = local / self.semi_mm[:, None]
         k0 = np.sqrt(dot(scaled, scaled))
         squeezed = scaled / self.semi_mm[:, None]
@@ -67,7 +67,7 @@ class Polyp:
         if not self.stalk_mm:
             return np.asarray(head, dtype=np.float32)
         axis = self.base - self.centre
-        along = np.clip((axis @ offset) / np.float32(axis @ axis), 0.0, 1.1)
+        along = np.clip(dot(axis, offset) / np.float32(axis @ axis), 0.0, 1.1)
         away = offset - axis[:, None] * along
         stalk = np.sqrt(dot(away, away)) - np.float32(self.stalk_mm) * (1.0 + 0.5 * np.square(np.square(along)))
         return smooth_minimum(head, np.asarray(stalk, dtype=np.float32), 0.5 * self.stalk_mm)[0]

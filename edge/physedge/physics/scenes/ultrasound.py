@@ -146,13 +146,13 @@ class UltrasoundScene:
         elevation = self.motion.elevation_mm.at(index)
         # Two independent draws mixed by a turning angle: a stationary Gaussian process in elevation.
         turn = elevation / _DECORRELATION_MM
-        mix = np.array([np.cos(turn), np.sin(turn)], dtype=np.float32)
-        amplitude = mix @ self._strength
+        first, second = np.float32(np.cos(turn)), np.float32(np.sin(turn))
+        amplitude = first * self._strength[0] + second * self._strength[1]
         for body, place, inner in self._bodies:
             radius = body.radius(self._x_mm[place], self._z_mm[place], elevation)
             inside = np.clip((1.0 - radius) / np.float32(max(body.softness, 1e-3)) + np.float32(0.5), 0.0, 1.0)
             rim = np.exp(-(((radius - np.float32(1.04)) / np.float32(0.06)) ** 2)) * np.float32(body.rim_db)
-            mixed = amplitude[place] * (1.0 - inside) + (mix @ inner) * inside
+            mixed = amplitude[place] * (1.0 - inside) + (first * inner[0] + second * inner[1]) * inside
             amplitude[place] = mixed * amplitude_from_db(rim)
         table = self._path_db(index)
         up, left = _SHADOW_GRID[0] / self.scanner.depth_cells, _SHADOW_GRID[1] / self.scanner.beam_cells

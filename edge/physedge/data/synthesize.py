@@ -1,0 +1,314 @@
+"""Writes data sets of synthetic scenes: whole films on either side of the split, exact masks, and one long video.
+
+    OUT/about.json                                     what was asked for, and what came out
+    OUT/train/images/us_s0003_f0006.png                scene 3, frame 6 of its film; the mask has the same name
+    OUT/train/masks/us_s0003_f0006.png
+    OUT/val/images/... OUT/val/masks/...
+    OUT/video.mp4  OUT/video_masks/f0000.png ...       a film of a scene that stands in neither split
+
+The same arguments give the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from physedge.data.scene_files import SequenceJob, count_files, write_sequence, write_video
+from physedge.physics.scenes import SCENES
+from physedge_runtime.errors import EnvironmentFault, UsageError, missing_extra
+
+ABOUT = "about.json"
+LONGEST_VIDEO_FRAMES = 300
+
+# Scene numbers of one --seed; the film of the video is taken from the far end of them.
+_SCENES_PER_SEED = 2**20
+_VIDEO_CANDIDATES = 16
+# Frames of a film that are kept, 1/5 s apart: neighbours at 30 frames a second teach a network nothing new.
+_FRAME_STRIDE = 6
+_PREFIXES = {"ultrasound": "us", "endoscopy": "endo"}
+# Below this many frames a second process costs more to start than it saves.
+_FRAMES_WORTH_A_PROCESS = 120
+
+Advance = Callable[[int], object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SynthesisRequest:
+    """What a data set is made from; two equal requests give the same bytes.
+
+    Attributes:
+        kind: A key of the table of scenes.
+        frames: Frames in both splits together.
+        seed: Chooses the scenes; two seeds share none.
+        val_fraction: Share of the scenes that validate, 0 to 0.5.
+        sequence_length: Frames kept of each scene's film.
+        height_px: Picture height, even.
+        width_px: Picture width, even.
+        video: Whether a video is made too.
+    """
+
+    kind: str
+    frames: int
+    seed: int
+    val_fraction: float
+    sequence_length: int
+    height_px: int
+    width_px: int
+    video: bool
+
+    def __post_init__(self) -> None:
+        if self.kind not in SCENES:
+            raise UsageError(
+                "PE-SYNTH-001",
+                found=f"there is no scene '{self.kind}'",
+                expected=f"one of {', '.join(SCENES)}",
+                next_step="name one of these",
+            )
+        _expect(1 <= self.frames < _SCENES_PER_SEED // 2, "frames", self.frames, "1 to 524287")
+        _expect(0 <= self.seed < 2**40, "seed", self.seed, "0 to 2^40 - 1")
+        _expect(0.0 <= self.val_fraction <= 0.5, "val_fraction", self.val_fraction, "0 to 0.5")
+        _expect(self.sequence_length >= 1, "sequence_length", self.sequence_length, "1 or more")
+        for name, size in (("height", self.height_px), ("width", self.width_px)):
+            _expect(64 <= size <= 4096 and size % 2 == 0, name, size, "an even number of pixels, 64 to 4096")
+
+    @property
+    def video_frames(self) -> int:
+        """Frames of the video: as many as the data set has, at most 300; 0 without a video."""
+        return min(self.frames, LONGEST_VIDEO_FRAMES) if self.video else 0
+
+    def scene_seed(self, number: int) -> int:
+        """Seed of a scene: pairs of (seed, number) never meet, since numbers stay below their stride."""
+        return self.seed * _SCENES_PER_SEED + number
+
+    def jobs(self, out: Path) -> Iterator[SequenceJob]:
+        """The sequences of both splits, in order; validation scenes are spread evenly among the others."""
+        # Two sequences at least, so that both splits have one.
+        length = min(self.sequence_length, -(-self.frames // 2))
+        count = -(-self.frames // length)
+        validating = min(max(round(count * self.val_fraction), 1), count - 1) if self.val_fraction else 0
+        val = {int((place + 0.5) * count / validating) for place in range(validating)}
+        for number in range(count):
+            yield SequenceJob(
+                kind=self.kind,
+                scene_seed=self.scene_seed(number),
+                name=f"{_PREFIXES.get(self.kind, self.kind)}_s{number:04d}",
+                folder=out / ("val" if number in val else "train"),
+                indices=tuple(_FRAME_STRIDE * step for step in range(min(length, self.frames - number * length))),
+                height_px=self.height_px,
+                width_px=self.width_px,
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SynthesisSummary:
+    """What stands in the folder.
+
+    Attributes:
+        out: The data set's root.
+        request: What it was made from.
+        train_frames: Frames in `train/`.
+        val_frames: Frames in `val/`.
+        scenes: Scenes in both.
+        frames_without_lesion: Frames of both whose mask is empty.
+        video: The video, None where none was asked for.
+        video_frames: Its frames.
+        reused: The folder already held exactly this data set; nothing was written.
+    """
+
+    out: Path
+    request: SynthesisRequest
+    train_frames: int
+    val_frames: int
+    scenes: int
+    frames_without_lesion: int
+    video: Path | None
+    video_frames: int
+    reused: bool
+
+
+def synthesize(
+    kind: str,
+    out: Path,
+    frames: int,
+    seed: int,
+    *,
+    val_fraction: float = 0.2,
+    sequence_length: int = 10,
+    height_px: int = 480,
+    width_px: int = 640,
+    video: bool = True,
+    processes: int | None = None,
+    progress: Advance | None = None,
+) -> SynthesisSummary:
+    """Write a data set of synthetic scenes; a folder that already holds exactly this one is left as it is.
+
+    Args:
+        kind: "ultrasound" or "endoscopy": a key of the table of scenes.
+        out: Root of the data set; new, empty, or made by the same call.
+        frames: Frames in both splits together.
+        seed: Chooses the scenes; two seeds share none.
+        val_fraction: Share of the scenes that validate.
+        sequence_length: Frames kept of each scene's film, 1/5 s apart; fewer where only so both splits get a scene.
+        height_px: Picture height, even.
+        width_px: Picture width, even.
+        video: Write a video of at most 300 frames besides.
+        processes: Worker processes; two for large sets on machines that have two cores, where None.
+            They are spawned: a script that calls this needs the usual `if __name__ == "__main__":`.
+        progress: Called with the number of frames that have been finished since the last call.
+
+    Raises:
+        UsageError: The kind or a number is out of range (`PE-SYNTH-001`, `PE-SYNTH-002`), the folder holds something
+            else (`PE-SYNTH-003`) or cannot be written (`PE-SYNTH-004`).
+        EnvironmentFault: OpenCV or SciPy is not installed.
+    """
+    request = SynthesisRequest(
+        kind=kind,
+        frames=frames,
+        seed=seed,
+        val_fraction=val_fraction,
+        sequence_length=sequence_length,
+        height_px=height_px,
+        width_px=width_px,
+        video=video,
+    )
+    _require_packages()
+    advance = progress or _ignore
+    try:
+        earlier = _earlier_result(out, request)
+        if earlier is not None:
+            advance(frames + request.video_frames)
+            return earlier
+        return _write(request, out, processes, advance)
+    except OSError as error:
+        raise UsageError(
+            "PE-SYNTH-004",
+            found=f"{out} cannot be written ({error.strerror or error})",
+            expected="a folder with room and permission to write",
+            next_step="choose another folder with --out",
+        ) from error
+
+
+def _write(request: SynthesisRequest, out: Path, processes: int | None, advance: Advance) -> SynthesisSummary:
+    out.mkdir(parents=True, exist_ok=True)
+    _record(out, request, None)
+    jobs = list(request.jobs(out))
+    for folder in {job.folder for job in jobs} | {out / "train", out / "val"}:
+        for part in ("images", "masks"):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+    empty = 0
+    for job, without_lesion in zip(jobs, _run(jobs, request, processes), strict=True):
+        empty += without_lesion
+        advance(len(job.indices))
+    if request.video:
+        candidates = [request.scene_seed(_SCENES_PER_SEED - 1 - number) for number in range(_VIDEO_CANDIDATES)]
+        write_video(request.kind, candidates, out, request.video_frames, request.height_px, request.width_px, advance)
+    val = sum(len(job.indices) for job in jobs if job.folder.name == "val")
+    summary = SynthesisSummary(
+        out=out,
+        request=request,
+        train_frames=request.frames - val,
+        val_frames=val,
+        scenes=len(jobs),
+        frames_without_lesion=empty,
+        video=out / "video.mp4" if request.video else None,
+        video_frames=request.video_frames,
+        reused=False,
+    )
+    _record(out, request, summary)
+    return summary
+
+
+def _run(jobs: list[SequenceJob], request: SynthesisRequest, processes: int | None) -> Iterator[int]:
+    """Write every sequence; gives the number of frames without a lesion, in the jobs' order."""
+    import os
+    from multiprocessing import get_context
+
+    if processes is None:
+        large = request.frames >= _FRAMES_WORTH_A_PROCESS
+        processes = min(2, os.cpu_count() or 1) if large else 1
+    if processes == 1:
+        yield from map(write_sequence, jobs)
+        return
+    # Spawned, not forked: a forked child inherits the locks of every thread that happens to run.
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(write_sequence, jobs)
+
+
+def _earlier_result(out: Path, request: SynthesisRequest) -> SynthesisSummary | None:
+    """The finished data set of the same request in `out`; None where it must be made.
+
+    Raises:
+        UsageError: The folder holds something else.
+    """
+    if not out.is_dir() or not any(out.iterdir()):
+        return None
+    about = _read_about(out)
+    if about is None or about.get("request") != _as_record(request):
+        raise UsageError(
+            "PE-SYNTH-003",
+            found=f"{out} is not empty and was not made by this command",
+            expected="a new or empty folder, or one that the same command made",
+            next_step="choose another folder with --out, or remove this one",
+        )
+    result = about.get("result")
+    expected = request.frames * 2 + request.video_frames + request.video
+    if not isinstance(result, dict) or count_files(out) != expected:
+        return None
+    return SynthesisSummary(
+        out=out,
+        request=request,
+        video=out / "video.mp4" if request.video else None,
+        reused=True,
+        **{name: int(result[name]) for name in _COUNTS},
+    )
+
+
+_COUNTS = ("train_frames", "val_frames", "scenes", "frames_without_lesion", "video_frames")
+
+
+def _as_record(request: SynthesisRequest) -> dict[str, object]:
+    from importlib.metadata import version
+
+    return {**asdict(request), "physedge": version("physedge")}
+
+
+def _record(out: Path, request: SynthesisRequest, summary: SynthesisSummary | None) -> None:
+    """Write `about.json`: first without a result, so that an interrupted set is known for what it is."""
+    result = {name: getattr(summary, name) for name in _COUNTS} if summary else None
+    text = json.dumps({"schema_version": 1, "request": _as_record(request), "result": result}, indent=2)
+    (out / ABOUT).write_text(text + "\n", encoding="utf-8")
+
+
+def _read_about(out: Path) -> dict[str, object] | None:
+    try:
+        about = json.loads((out / ABOUT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return about if isinstance(about, dict) else None
+
+
+def _require_packages() -> None:
+    from importlib.util import find_spec
+
+    for module, package in (("cv2", "opencv-python-headless"), ("scipy", "scipy")):
+        if find_spec(module) is None:
+            fault: EnvironmentFault = missing_extra(package, "train")
+            raise fault
+
+
+def _expect(holds: bool, name: str, value: float, expected: str) -> None:
+    if not holds:
+        raise UsageError(
+            "PE-SYNTH-002",
+            found=f"{name} is {value}",
+            expected=expected,
+            next_step="change the number",
+        )
+
+
+def _ignore(_frames: int) -> None:
+    """Nobody watches."""
