@@ -199,9 +199,9 @@ def _put_input(graph: onnx.GraphProto, spec: ModelSpec) -> None:
         for name, values in (("scale", scale), ("offset", offset))
     )
     front = [
-        make("Transpose", ["frame"], ["input.planes"], perm=[0, 3, 1, 2], name=f"{INPUT_SCOPE}/Transpose"),
-        make("Cast", ["input.planes"], ["input.float"], to=onnx.TensorProto.FLOAT, name=f"{INPUT_SCOPE}/Cast"),
-        make("Mul", ["input.float", f"{INPUT_SCOPE}.scale"], ["input.scaled"], name=f"{INPUT_SCOPE}/Mul"),
+        make("Cast", ["frame"], ["input.float"], to=onnx.TensorProto.FLOAT, name=f"{INPUT_SCOPE}/Cast"),
+        make("Transpose", ["input.float"], ["input.planes"], perm=[0, 3, 1, 2], name=f"{INPUT_SCOPE}/Transpose"),
+        make("Mul", ["input.planes", f"{INPUT_SCOPE}.scale"], ["input.scaled"], name=f"{INPUT_SCOPE}/Mul"),
         make("Add", ["input.scaled", f"{INPUT_SCOPE}.offset"], [_PICTURE], name=f"{INPUT_SCOPE}/Add"),
     ]
     for node in front:

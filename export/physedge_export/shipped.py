@@ -101,7 +101,8 @@ def shipped_module(network: nn.Module, spec: ModelSpec, answer_names: list[str])
             self.register_buffer("offset", offset, persistent=False)
 
         def forward(self, frame: Tensor) -> Tensor:
-            return frame.permute(0, 3, 1, 2).to(torch.float32) * self.scale + self.offset
+            # The cast comes first: TensorRT takes uint8 pictures in, and nothing but a cast may touch them.
+            return frame.to(torch.float32).permute(0, 3, 1, 2) * self.scale + self.offset
 
     class AnswerOutput(nn.Module):
         def forward(self, answer: Any) -> tuple[Tensor, ...]:
