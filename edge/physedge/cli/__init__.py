@@ -1,5 +1,5 @@
-"""The command line: one file a verb, gathered in `main`."""
+"""The command line: one file a verb, gathered in `app`."""
 
-from physedge.cli.main import main
+from physedge.cli.app import main
 
 __all__ = ["main"]

@@ -196,7 +196,8 @@ def _read_data(options: ExportOptions) -> tuple[list[Path], list[LabelledFile]]:
 def _trace(
     options: ExportOptions, network: Network, module: nn.Module | None, progress: Progress
 ) -> tuple[_Work, TracedGraph]:
-    from physedge_export.trace import graph_from_onnx, trace
+    from physedge_export.brought import graph_from_onnx
+    from physedge_export.trace import trace
 
     with progress("tracing to ONNX", None):
         if module is None:
