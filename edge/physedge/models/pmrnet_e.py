@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from torch import Tensor, nn
 from torch.nn.modules.module import _IncompatibleKeys
@@ -19,6 +19,7 @@ from physedge.models.blocks.edge_form import (
     Refinement,
 )
 from physedge.models.segmentation import FloatHead, SegmentationOutputs, check_image, check_options
+from physedge_runtime.errors import UsageError
 
 WIDTHS = (16, 32, 64, 96, 160)
 """Channels of the five stages, from full resolution to a sixteenth."""
@@ -126,7 +127,14 @@ def pmrnet_e(
         auxiliary: Build the heads for deep supervision as well (195 parameters for K=1).
 
     Raises:
-        UsageError: PE-MODEL-003, PE-MODEL-004.
+        UsageError: PE-MODEL-003, PE-MODEL-004, PE-MODEL-006.
     """
     check_options(classes=classes, channels=channels, physics=physics)
+    if entropy not in get_args(Entropy):
+        raise UsageError(
+            "PE-MODEL-006",
+            found=f"entropy '{entropy}'",
+            expected="'shannon' or 'gini'",
+            next_step="choose one of the two",
+        )
     return PMRNetE(classes=classes, channels=channels, physics=physics, entropy=entropy, auxiliary=auxiliary)

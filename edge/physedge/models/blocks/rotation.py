@@ -29,7 +29,7 @@ class RotatedMaximum(nn.Module):
         super().__init__()
         self.dilation = dilation
         kernel = torch.randn(channels, 1, 3, 3) * (2.0 / 9.0) ** 0.5
-        self.kernels = nn.ParameterList([kernel] if shared else rotations(kernel))
+        self.kernels = nn.ParameterList([kernel] if shared else [turned.contiguous() for turned in rotations(kernel)])
 
     def rotated(self) -> tuple[Tensor, ...]:
         """The four kernels that are applied, each (channel, 1, 3, 3)."""
