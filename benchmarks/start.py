@@ -1,0 +1,68 @@
+"""How long it takes to start, and how much the plain install weighs.
+
+python benchmarks/start.py                 # import and --help, whole processes
+python benchmarks/start.py --install       # also weighs a plain install in a fresh environment
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import venv
+from pathlib import Path
+
+from machine import machine_line
+
+ROOT = Path(__file__).parents[1]
+COMMANDS = {
+    "empty process": [sys.executable, "-c", "pass"],
+    "import physedge_runtime": [sys.executable, "-c", "import physedge_runtime"],
+    "physedge --help": [sys.executable, "-c", "from physedge.cli import main; main(['--help'])"],
+}
+
+
+def seconds(command: list[str]) -> float:
+    """Wall time of a whole process."""
+    started = time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True)
+    return time.perf_counter() - started
+
+
+def installed_bytes() -> int:
+    """Size of the site-packages of a plain install, without pip and setuptools."""
+    with tempfile.TemporaryDirectory() as folder:
+        venv.create(folder, with_pip=True)
+        python = Path(folder) / "bin/python"
+        pip = [str(python), "-m", "pip", "install", "--quiet", "--constraint", str(ROOT / "constraints.txt"), str(ROOT)]
+        subprocess.run(pip, check=True)
+        (packages,) = (Path(folder) / "lib").glob("python3*/site-packages")
+        return sum(
+            path.stat().st_size
+            for path in packages.rglob("*")
+            if path.is_file() and path.relative_to(packages).parts[0].split("-")[0] not in ("pip", "setuptools")
+        )
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=11)
+    parser.add_argument("--install", action="store_true")
+    arguments = parser.parse_args()
+    for command in COMMANDS.values():
+        seconds(command)  # the file cache
+    rounds = [{name: seconds(command) for name, command in COMMANDS.items()} for _ in range(arguments.runs)]
+    for name in COMMANDS:
+        values = [row[name] for row in rounds]
+        print(f"{name:<26} median {statistics.median(values):.3f} s, best {min(values):.3f} s, {len(values)} runs")
+    if arguments.install:
+        print(f"plain install: {installed_bytes() / 1e6:.0f} MB without pip and setuptools")
+    print(machine_line())
+
+
+if __name__ == "__main__":
+    main()
