@@ -19,7 +19,7 @@ from pathlib import Path
 
 from physedge.data.scene_files import SequenceJob, count_files, write_sequence, write_video
 from physedge.physics.scenes import SCENES
-from physedge_runtime.errors import EnvironmentFault, UsageError, missing_extra
+from physedge_runtime.errors import UsageError, missing_extra
 
 ABOUT = "about.json"
 LONGEST_VIDEO_FRAMES = 300
@@ -271,9 +271,19 @@ _COUNTS = ("train_frames", "val_frames", "scenes", "frames_without_lesion", "vid
 
 
 def _as_record(request: SynthesisRequest) -> dict[str, object]:
-    from importlib.metadata import version
+    return {**asdict(request), "drawn_by_sha256": _drawing_code_sha256()}
 
-    return {**asdict(request), "physedge": version("physedge")}
+
+def _drawing_code_sha256() -> str:
+    """Hash of the code that draws: a folder drawn by other code is another data set."""
+    import hashlib
+
+    from physedge.physics import scenes
+
+    digest = hashlib.sha256()
+    for path in sorted(Path(str(scenes.__file__)).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def _record(out: Path, request: SynthesisRequest, summary: SynthesisSummary | None) -> None:
@@ -296,8 +306,7 @@ def _require_packages() -> None:
 
     for module, package in (("cv2", "opencv-python-headless"), ("scipy", "scipy")):
         if find_spec(module) is None:
-            fault: EnvironmentFault = missing_extra(package, "train")
-            raise fault
+            raise missing_extra(package, "train")
 
 
 def _expect(holds: bool, name: str, value: float, expected: str) -> None:

@@ -71,7 +71,7 @@ def draw_vessels(rng: np.random.Generator, *, trees: int) -> FloatField:
     """
     from scipy.ndimage import gaussian_filter
 
-    total = np.zeros(WALL)
+    total = np.zeros(WALL, dtype=np.float32)
     row, column = rng.uniform(0.0, WALL[0], trees), rng.uniform(0.0, WALL[1], trees)
     heading = rng.uniform(0.0, 2.0 * np.pi, trees)
     for sigma, strength, steps in ((2.0, 1.0, 260), (1.4, 0.8, 150), (1.0, 0.6, 90), (0.8, 0.45, 55)):
@@ -80,10 +80,10 @@ def draw_vessels(rng: np.random.Generator, *, trees: int) -> FloatField:
         rows = row[None] + np.cumsum(np.sin(angles), axis=0)
         columns = column[None] + np.cumsum(np.cos(angles), axis=0)
         place = (np.rint(rows).astype(int) % WALL[0]) * WALL[1] + np.rint(columns).astype(int) % WALL[1]
-        drawn = np.zeros(WALL[0] * WALL[1])
+        drawn = np.zeros(WALL[0] * WALL[1], dtype=np.float32)
         drawn[place.ravel()] = 1.0
-        blurred = gaussian_filter(drawn.reshape(WALL), sigma, mode="wrap")
-        total = np.maximum(total, strength * blurred * sigma * 2.5)
+        blurred = gaussian_filter(drawn.reshape(WALL), sigma, mode="wrap", truncate=2.5)
+        total = np.maximum(total, np.float32(strength * sigma * 2.5) * blurred)
         fork = rng.integers(steps // 6, steps, (3, len(row)))
         tree = np.broadcast_to(np.arange(len(row)), fork.shape)
         row, column = rows[fork, tree].ravel(), columns[fork, tree].ravel()

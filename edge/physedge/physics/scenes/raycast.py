@@ -21,9 +21,11 @@ _BLOCK = 12288
 
 # How far a predicted step may exceed the safe one: more is faster, and jumps over thin folds.
 _STRIDE = np.float32(1.4)
-# A ray has arrived when its last step was shorter than this plus this share of its length.
-_CLOSE_MM = 0.03
-_CLOSE_SHARE = np.float32(0.0007)
+# A ray has arrived when the level, about its distance to the surface, is below this.
+_CLOSE_MM = np.float32(0.02)
+# Least step, a third of what a pixel covers: without it a ray that grazes a fold would creep along it.
+_LEAST_MM = np.float32(0.04)
+_LEAST_SHARE = np.float32(0.002)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +103,13 @@ class Lens:
         return np.stack([right_px * side, down_px * side, np.cos(angle)]).astype(np.float32)
 
 
-def follow(surfaces: Surfaces, origin: F32, rays: F32, start_mm: Floats, steps: int) -> F32:
+def follow(
+    surfaces: Surfaces, origin: F32, rays: F32, start_mm: Floats, steps: int, otherwise_mm: F32 | None = None
+) -> F32:
     """`(ray,)` distance to the first surface, by sphere tracing (J. C. Hart, The Visual Computer 12 (1996) 527-545).
 
-    The safe step is lengthened, within `_STRIDE`, towards the root that the last two levels of the ray predict
-    (the secant rule); a ray still under way after `steps` stays where it is, just in front of a surface it grazes.
+    The safe step is lengthened, within `_STRIDE`, towards the root that the last two levels of the ray predict (the
+    secant rule).
 
     Args:
         surfaces: What can be met.
@@ -113,10 +117,14 @@ def follow(surfaces: Surfaces, origin: F32, rays: F32, start_mm: Floats, steps: 
         rays: `(3, ray)` unit directions.
         start_mm: `(ray,)` distance known to be free.
         steps: Most steps of a ray.
+        otherwise_mm: `(ray,)` distance of rays that have met nothing by then: they graze an edge and pass.
+            Where None they stay in front of that edge.
     """
     reached = np.empty(len(start_mm), dtype=np.float32)
     for block in blocks(len(start_mm)):
-        reached[block] = _follow_block(surfaces, origin, rays[:, block], start_mm[block], steps)
+        reached[block], under_way = _follow_block(surfaces, origin, rays[:, block], start_mm[block], steps)
+        if otherwise_mm is not None:
+            reached[block][under_way] = otherwise_mm[block][under_way]
     return reached
 
 
@@ -125,7 +133,10 @@ def blocks(count: int) -> Iterator[slice]:
     return (slice(begin, begin + _BLOCK) for begin in range(0, count, _BLOCK))
 
 
-def _follow_block(surfaces: Surfaces, origin: F32, rays: F32, start_mm: Floats, steps: int) -> F32:
+def _follow_block(
+    surfaces: Surfaces, origin: F32, rays: F32, start_mm: Floats, steps: int
+) -> tuple[F32, NDArray[np.intp]]:
+    """Distances, and which rays had not arrived."""
     reached = start_mm.astype(np.float32)
     active = np.arange(rays.shape[1])
     travelled, heading = reached, rays
@@ -134,10 +145,14 @@ def _follow_block(surfaces: Surfaces, origin: F32, rays: F32, start_mm: Floats, 
         safe, level = surfaces.look(origin[:, None] + heading * travelled)
         fall = last_level - level
         secant = np.abs(level * step) / np.maximum(np.abs(fall), np.float32(1e-6)) * (fall > 0.0)
-        step = np.copysign(np.clip(secant, np.abs(safe), _STRIDE * np.abs(safe)), safe)
-        travelled = travelled + step
+        least = _LEAST_MM + _LEAST_SHARE * travelled
+        onward = np.maximum(np.minimum(secant, _STRIDE * safe), np.maximum(safe, least))
+        # Behind the surface: back to where the line between the last two levels crosses it.
+        step = np.where(level > 0.0, onward, -np.minimum(secant, np.abs(step)))
+        arrived = level < _CLOSE_MM
+        travelled = travelled + step * ~(arrived & (level > 0.0))
         last_level = level
-        under_way = (np.abs(step) > _CLOSE_MM + _CLOSE_SHARE * travelled) & (travelled < FAR_MM)
+        under_way = ~arrived & (travelled < FAR_MM)
         keep = np.flatnonzero(under_way)
         if len(keep) < len(active):
             reached[active] = travelled
@@ -146,7 +161,7 @@ def _follow_block(surfaces: Surfaces, origin: F32, rays: F32, start_mm: Floats, 
             if not len(active):
                 break
     reached[active] = travelled
-    return np.minimum(reached, np.float32(FAR_MM))
+    return np.minimum(reached, np.float32(FAR_MM)), active
 
 
 def enlarge(field: F32, shape: tuple[int, int], factor: int) -> F32:

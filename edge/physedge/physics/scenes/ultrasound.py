@@ -72,9 +72,10 @@ class UltrasoundScene:
         self._x_mm, self._z_mm = x_mm[order], z_mm[order]
         density = count / cells
         level = self.anatomy.background.echogenicity_db(self._x_mm, self._z_mm)
-        strength = rng.standard_normal((2, count), dtype=np.float32) / np.float32(np.sqrt(density))
-        self._strength = strength * amplitude_from_db(level)
-        bare = strength
+        # Signs alone: of all amplitudes of unit power they need the fewest scatterers to add up to full speckle.
+        signs = rng.integers(0, 2, (2, count), dtype=np.int8).astype(np.float32) * 2.0 - 1.0
+        bare = signs / np.float32(np.sqrt(density))
+        self._strength = bare * amplitude_from_db(level)
         self._bodies: list[tuple[Inclusion, NDArray[np.intp], F32]] = []
         for body in self.anatomy.inclusions:
             near = np.hypot(self._x_mm - body.centre_x_mm, self._z_mm - body.centre_z_mm) < body.reach_mm
