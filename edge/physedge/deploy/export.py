@@ -28,9 +28,9 @@ from physedge_runtime.manifest import DataRecord, Manifest, Output, VerdictRecor
 from physedge_runtime.verdict import Verdict
 
 if TYPE_CHECKING:
-    from physedge_calibrate.dataset import LabelledFile
     from torch import nn
 
+    from physedge_calibrate.dataset import LabelledFile
     from physedge_export.trace import TracedGraph
 
 PRECISIONS = ("auto", "fp32", "fp16", "int8")
@@ -131,19 +131,20 @@ def no_progress(_description: str, _total: int | None) -> AbstractContextManager
     return nullcontext(lambda: None)
 
 
-def export(options: ExportOptions, progress: Progress = no_progress) -> ExportReport:
+def export(options: ExportOptions, progress: Progress = no_progress, *, network: Network | None = None) -> ExportReport:
     """Take a network from its weights to a bundle with a verdict.
 
     Args:
         options: What was asked for.
         progress: Called with a description and a number of steps; its context gives a function to call after each.
+        network: In place of the one that the options mean.
 
     Raises:
         UsageError: An option or a folder cannot be used; nothing was written.
         BuildError: The trace, the parity or the quantisation failed; nothing was written.
     """
     _check(options)
-    network = find_network(options.choice)
+    network = network or find_network(options.choice)
     calibration, samples = _read_data(options)
     module = network.build() if network.onnx is None else None
     work, traced = _trace(options, network, module, progress)
@@ -223,7 +224,6 @@ def _trace(
 
 def _quantise(work: _Work, traced: TracedGraph, pictures: list[Path]) -> None:
     from physedge_calibrate.dataset import read_picture
-
     from physedge_calibrate.quantize import quantize_unsigned
     from physedge_runtime.frame import Frame
     from physedge_runtime.resize import prepare

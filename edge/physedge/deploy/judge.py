@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
-from physedge_calibrate.dataset import LabelledFile
 
+from physedge_calibrate.dataset import LabelledFile
 from physedge_calibrate.evaluate import Evaluation, evaluate
 from physedge_calibrate.gate import Judgement, Tolerance, check_outputs, judge
 from physedge_calibrate.metrics.table import headline_metric
