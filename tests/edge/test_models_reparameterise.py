@@ -157,6 +157,19 @@ def test_parallel_kernels_become_one() -> None:
     assert folded.kernel_size == (5, 5) and folded.bias is not None
 
 
+def test_training_uses_the_common_kernel_and_teaches_both() -> None:
+    block = ConvNorm(depthwise(6, 3), depthwise(6, 5)).double()
+    (x,) = (value.double() for value in pictures((6, 9, 7)))
+    apart = block.norm(block.branches[0](x) + block.branches[1](x))
+    expected = torch.autograd.grad(apart.square().sum(), list(block.parameters()))
+    together = block(x)
+    torch.testing.assert_close(together, apart)
+    for found, wanted in zip(
+        torch.autograd.grad(together.square().sum(), list(block.parameters())), expected, strict=True
+    ):
+        torch.testing.assert_close(found, wanted, atol=1e-9, rtol=1e-9)
+
+
 def test_folding_downsample_is_one_strided_convolution() -> None:
     folded = reparameterise(FoldingDownsample(4, 6))
     convolutions = [part for part in folded.modules() if isinstance(part, nn.Conv2d)]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from physedge.models.blocks.fold import normalised, summed
+from physedge.models.blocks.fold import normalised, summed, summed_kernel, with_largest_kernel
 
 
 def depthwise(channels: int, kernel_size: int = 3, *, dilation: int = 1) -> nn.Conv2d:
@@ -49,15 +49,27 @@ class ConvNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (batch, inputs, height, width) to (batch, outputs, height', width')."""
-        total: Tensor = self.branches[0](x)
-        for branch in self.branches[1:]:
-            total = total + branch(x)
-        activated: Tensor = self.activation(self.norm(total))
+        activated: Tensor = self.activation(self.norm(self._sum(x)))
         return activated
+
+    def _sum(self, x: Tensor) -> Tensor:
+        branches = self._convolutions()
+        if len(branches) > 1 and self.training:
+            # One kernel, made anew in every step: neither the parallel maps nor their gradients are ever computed.
+            largest = with_largest_kernel(branches)
+            kernel = summed_kernel(branches, largest.weight.dtype)
+            return functional.conv2d(x, kernel, None, largest.stride, largest.padding, largest.dilation, largest.groups)
+        total: Tensor = branches[0](x)
+        for branch in branches[1:]:
+            total = total + branch(x)
+        return total
+
+    def _convolutions(self) -> list[nn.Conv2d]:
+        return [cast(nn.Conv2d, branch) for branch in self.branches]
 
     def folded_convolution(self) -> nn.Conv2d:
         """What comes before the activation, as one convolution with bias."""
-        return normalised(summed([cast(nn.Conv2d, branch) for branch in self.branches]), self.norm)
+        return normalised(summed(self._convolutions()), self.norm)
 
     def folded(self) -> nn.Module:
         """One convolution with bias, then the activation."""

@@ -115,8 +115,17 @@ def summed(convolutions: list[nn.Conv2d]) -> nn.Conv2d:
     Raises:
         ValueError: The convolutions differ in more than their kernels' size.
     """
-    largest = max(convolutions, key=lambda convolution: convolution.kernel_size[0])
-    weight = torch.zeros_like(largest.weight, dtype=torch.float64)
+    return _like(with_largest_kernel(convolutions), summed_kernel(convolutions, torch.float64), None)
+
+
+def summed_kernel(convolutions: list[nn.Conv2d], dtype: torch.dtype) -> Tensor:
+    """The kernel of `summed`, (outputs, inputs / groups, height, width); gradients reach the kernels it is made of.
+
+    Raises:
+        ValueError: The convolutions differ in more than their kernels' size.
+    """
+    largest = with_largest_kernel(convolutions)
+    weight = torch.zeros_like(largest.weight, dtype=dtype)
     for convolution in convolutions:
         margin = (largest.kernel_size[0] - convolution.kernel_size[0]) // 2
         alike = (
@@ -128,8 +137,13 @@ def summed(convolutions: list[nn.Conv2d]) -> nn.Conv2d:
         )
         if not alike:
             raise ValueError(f"no common kernel for {convolution} and {largest}")
-        weight = weight + functional.pad(convolution.weight.double(), (margin,) * 4)
-    return _like(largest, weight, None)
+        weight = weight + functional.pad(convolution.weight.to(dtype), (margin,) * 4)
+    return weight
+
+
+def with_largest_kernel(convolutions: list[nn.Conv2d]) -> nn.Conv2d:
+    """The convolution with the largest kernel."""
+    return max(convolutions, key=lambda convolution: convolution.kernel_size[0])
 
 
 def _padding(convolution: nn.Conv2d) -> int:
