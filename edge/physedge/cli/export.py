@@ -50,8 +50,9 @@ def export(
     """Trace, quantise, judge and pack a network; exits 1 where the verdict is REJECT or INCONCLUSIVE."""
     from physedge.cli.console import progress
     from physedge.cli.verdicts import verdict_lines
-    from physedge.deploy.export import ExportOptions, NetworkChoice
+    from physedge.deploy.export import ExportOptions
     from physedge.deploy.export import export as run_export
+    from physedge.deploy.network import NetworkChoice
     from physedge_calibrate.tolerance import standard
     from physedge_calibrate.tolerance import strict as strict_tolerance
 

@@ -48,12 +48,12 @@ def _show_network(name: str, side_px: int | None, physics: str, json_output: boo
     assert frame is not None
     height, width = (side_px, side_px) if side_px else (frame.height, frame.width)
     module = entry.build(classes=entry.spec.output_channels, channels=frame.colour.channels, physics=physics)
-    cost = count(module, image_size=(height, width))
+    cost = count(module, (height, width), channels=frame.colour.channels)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("part", "parameters", "MACs", "FLOPs"):
         table.add_column(title, justify="left" if title == "part" else "right")
-    for row in cost.rows:
-        table.add_row(row.name, f"{row.parameters:,}", f"{row.macs:,}", f"{row.flops:,}")
+    for stage in cost.stages:
+        table.add_row(stage.name, f"{stage.parameters:,}", f"{stage.macs:,}", f"{2 * stage.macs:,}")
     say(
         f"{name} ({physics} physics), input {height} x {width} x {frame.colour.channels}",
         f"parameters {cost.parameters:,}   MACs {cost.macs:,}   FLOPs {cost.flops:,} (2 a MAC)",

@@ -30,8 +30,9 @@ from physedge_runtime.verdict import Verdict
 if TYPE_CHECKING:
     from torch import nn
 
+    from physedge.deploy.calibration import Calibration
     from physedge_calibrate.dataset import LabelledFile
-    from physedge_export.trace import TracedGraph
+    from physedge_export.graph import TracedGraph
 
 PRECISIONS = ("auto", "fp32", "fp16", "int8")
 
@@ -145,13 +146,13 @@ def export(options: ExportOptions, progress: Progress = no_progress, *, network:
     """
     _check(options)
     network = network or find_network(options.choice)
-    calibration, samples = _read_data(options)
+    calibration, samples = _read_data(options, network, progress)
     module = network.build() if network.onnx is None else None
     work, traced = _trace(options, network, module, progress)
     work.samples = samples
     if samples:
         work.data["evaluation"] = data_record("evaluation", [sample.image_path for sample in samples])
-    if calibration:
+    if calibration is not None:
         _quantise(work, traced, calibration)
     else:
         work.statements.append("no INT8 graph was made: it needs --calib DIR, and there is no default set")
@@ -186,11 +187,21 @@ def _check(options: ExportOptions) -> None:
         )
 
 
-def _read_data(options: ExportOptions) -> tuple[list[Path], list[LabelledFile]]:
-    from physedge_calibrate.dataset import list_pictures, read_labelled, subset_folder
+def _read_data(
+    options: ExportOptions, network: Network, progress: Progress
+) -> tuple[Calibration | None, list[LabelledFile]]:
+    from physedge.deploy.calibration import calibration_pool, choose_calibration
+    from physedge_calibrate.dataset import read_labelled, subset_folder
 
-    calibration = list_pictures(subset_folder(options.calibration, "train")) if options.calibration else []
     samples = read_labelled(subset_folder(options.data, "val")) if options.data else []
+    if options.calibration is None:
+        return None, samples
+    pool = calibration_pool(options.calibration)
+    assert network.spec.frame is not None
+    with progress("choosing calibration pictures, looking for leaks", len(pool) + len(samples)) as advance:
+        calibration = choose_calibration(
+            options.calibration, pool, network.spec.frame, samples, seed=options.seed, advance=advance
+        )
     return calibration, samples
 
 
@@ -222,31 +233,28 @@ def _trace(
     return work, traced
 
 
-def _quantise(work: _Work, traced: TracedGraph, pictures: list[Path]) -> None:
-    from physedge_calibrate.dataset import read_picture
+def _quantise(work: _Work, traced: TracedGraph, calibration: Calibration) -> None:
     from physedge_calibrate.quantize import quantize_unsigned
-    from physedge_runtime.frame import Frame
-    from physedge_runtime.resize import prepare
 
-    spec = work.network.spec
-    assert spec.frame is not None
-    frame_spec = spec.frame
-    with work.progress("calibrating and quantising to INT8", len(pictures)) as advance:
+    with work.progress("calibrating and quantising to INT8", len(calibration.inputs)) as advance:
         quantised = quantize_unsigned(
             traced.model,
-            (prepare(Frame(pixels=read_picture(path)), frame_spec) for path in pictures),
+            calibration.inputs,
             input_name="frame",
             float_nodes=traced.float_nodes,
-            progress=lambda _seen: advance(),
+            progress=lambda _seen: _once(advance),
         )
     entry = "model.int8-cpu.onnx"
     work.graphs.append(Graph(entry=entry, precision="int8", data=quantised.model))
     work.methods[entry] = quantised.method
     work.shares[entry] = quantised.int8_mac_share
-    work.data["calibration"] = data_record("calibration", pictures)
-    work.statements.append(
-        f"INT8: {quantised.int8_mac_share:.1%} of the multiply-accumulates, calibrated on {len(pictures)} pictures"
-    )
+    work.data["calibration"] = calibration.record
+    work.extra.update(calibration.evidence)
+    work.statements.append(f"INT8: {quantised.int8_mac_share:.1%} of the multiply-accumulates, {calibration.summary}")
+
+
+def _once(advance: Advance) -> None:
+    advance()
 
 
 def _judge(work: _Work) -> tuple[dict[str, str], Verdict]:

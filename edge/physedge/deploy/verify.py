@@ -8,6 +8,7 @@ from pathlib import Path
 
 from physedge.deploy.export import Progress, no_progress
 from physedge.deploy.judge import REFERENCE_ENGINE, Court, Graph, data_record, judge_evaluation, record, run_graph
+from physedge_calibrate.dataset import LabelledFile, read_labelled, subset_folder
 from physedge_calibrate.tolerance import Tolerance
 from physedge_runtime.bundle import Bundle, write_atomically
 from physedge_runtime.manifest import DataRecord, VerdictRecord, canonical_json
@@ -93,9 +94,7 @@ def verify(
     )
 
 
-def _samples(data: Path | None) -> Sequence[object]:
-    from physedge_calibrate.dataset import read_labelled, subset_folder
-
+def _samples(data: Path | None) -> Sequence[LabelledFile]:
     return read_labelled(subset_folder(data, "val")) if data is not None else ()
 
 

@@ -1,0 +1,112 @@
+"""The calibration station: choose a diverse set, refuse what is also evaluated, keep the evidence."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from physedge_calibrate.coverage import coverage, draw_coverage
+from physedge_calibrate.dataset import LabelledFile, list_pictures, read_picture, subset_folder
+from physedge_calibrate.image_statistics import image_statistics, statistics_table
+from physedge_calibrate.leakage import find_leaks, image_print, refuse_leaks
+from physedge_calibrate.sampling import CalibrationSet, choose_calibration_set
+from physedge_calibrate.strata import strata_from_folders
+from physedge_runtime.frame import Frame, FrameSpec
+from physedge_runtime.manifest import DataRecord, canonical_json
+from physedge_runtime.resize import prepare
+
+Advance = Callable[[], object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """The pictures that INT8 is calibrated with, and the evidence about them.
+
+    Attributes:
+        chosen: Names, hashes and strata.
+        inputs: uint8 (height, width, channel) each, in the declared form.
+        evidence: Entries for the bundle: the list with hashes, the coverage as text and picture.
+        summary: A sentence for people.
+    """
+
+    chosen: CalibrationSet
+    inputs: tuple[NDArray[Any], ...] = field(repr=False)
+    evidence: dict[str, bytes] = field(repr=False)
+    summary: str
+
+    @property
+    def record(self) -> DataRecord:
+        """For the manifest."""
+        return DataRecord(name="calibration", count=len(self.chosen), sha256=self.chosen.sha256)
+
+
+def calibration_pool(folder: Path) -> list[Path]:
+    """The pictures that may be chosen: those of `train` where the folder has one.
+
+    Raises:
+        UsageError: No such folder, or no picture in it.
+    """
+    return list_pictures(subset_folder(folder, "train"))
+
+
+def choose_calibration(
+    folder: Path,
+    pool: Sequence[Path],
+    spec: FrameSpec,
+    evaluation: Sequence[LabelledFile],
+    *,
+    seed: int,
+    advance: Advance = lambda: None,
+) -> Calibration:
+    """Choose, check against the evaluation data, and describe.
+
+    Args:
+        folder: That `--calib` named; names in the evidence are relative to it.
+        pool: Its pictures.
+        spec: The declared form of the input.
+        evaluation: The samples that will judge; none of them may stand in the pool.
+        seed: Of the choice.
+        advance: Called after every picture that was looked at; pool and evaluation together.
+
+    Raises:
+        UsageError: Too few pictures (`PE-CALIB-006`), or a leak (`PE-CALIB-005`).
+    """
+    prints, statistics = [], []
+    for path in pool:
+        pixels = read_picture(path)
+        prints.append(image_print(path.relative_to(folder).as_posix(), pixels, data=path.read_bytes()))
+        statistics.append(image_statistics(pixels))
+        advance()
+    judged = []
+    for sample in evaluation:
+        judged.append(image_print(sample.name, sample.picture(), data=sample.image_path.read_bytes()))
+        advance()
+    refuse_leaks(find_leaks(prints, judged))
+    table = statistics_table(statistics)
+    strata = strata_from_folders(pool, root=folder)
+    chosen = choose_calibration_set(
+        [entry.name for entry in prints], [entry.file_sha256 for entry in prints], table, strata, seed=seed
+    )
+    return Calibration(
+        chosen=chosen,
+        inputs=tuple(prepare(Frame(pixels=read_picture(pool[index])), spec) for index in chosen.indices),
+        evidence=_evidence(chosen, table, strata),
+        summary=f"calibrated on {len(chosen)} of {chosen.pool_size} pictures, chosen for diversity",
+    )
+
+
+def _evidence(chosen: CalibrationSet, table: NDArray[np.float64], strata: Sequence[str]) -> dict[str, bytes]:
+    with tempfile.TemporaryDirectory() as folder:
+        picture = Path(folder) / "coverage.png"
+        draw_coverage(picture, table, strata, chosen.indices)
+        return {
+            "calibration/images.json": canonical_json(chosen.to_dict()),
+            "calibration/coverage.txt": coverage(table, strata, chosen.indices).to_text().encode("utf-8"),
+            "calibration/coverage.png": picture.read_bytes(),
+        }
