@@ -12,7 +12,7 @@ from physedge.physics.scenes.lumen import TABLE, Lumen, draw_lumen
 from physedge.physics.scenes.motion import draw_wander
 from physedge.physics.scenes.mucosa import DEBRIS_COLOUR, Skins, draw_skins, polyp_skin, wall_skin
 from physedge.physics.scenes.polyp import Polyp, draw_polyp
-from physedge.physics.scenes.raycast import FAR_MM, Lens, Pose, Surfaces, blocks, enlarge, follow
+from physedge.physics.scenes.raycast import FAR_MM, Lens, Patience, Pose, Surfaces, blocks, enlarge, follow
 from physedge.physics.scenes.scope import ScopeMotion, draw_aperture, draw_scope
 
 F32 = NDArray[np.float32]
@@ -64,8 +64,13 @@ class EndoscopyScene:
         pose = self.pose(index)
         rays = self._rays[_COARSE]
         begin = np.full(rays[0].size, 0.5, dtype=np.float32)
-        coarse = follow(self.surfaces, pose.origin, rotate(pose.turn, rays.reshape(3, -1)), begin, _STEPS[_COARSE])
+        coarse = follow(
+            self.surfaces, pose.origin, rotate(pose.turn, rays.reshape(3, -1)), begin, self._patience(_COARSE)
+        )
         return self._refine(pose, self._refine(pose, coarse.reshape(rays.shape[1:]), _MIDDLE), 1)
+
+    def _patience(self, size: int) -> Patience:
+        return Patience(_STEPS[size], 1.0 / self.scope.lens.focal_px)
 
     def _refine(self, pose: Pose, depth: F32, size: int) -> F32:
         """The depth on twice finer pixels: interpolated on smooth surfaces, followed anew along edges."""
@@ -82,7 +87,7 @@ class EndoscopyScene:
         block = (place[0] // 2, place[1] // 2)
         start = nearest[block] * np.float32(0.98)
         edge_rays = rotate(pose.turn, rays[:, place[0], place[1]])
-        finer[place] = follow(self.surfaces, pose.origin, edge_rays, start, _STEPS[size], farthest[block])
+        finer[place] = follow(self.surfaces, pose.origin, edge_rays, start, self._patience(size), farthest[block])
         return finer
 
     def frame(self, index: int) -> SceneFrame:

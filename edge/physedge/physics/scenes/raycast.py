@@ -21,11 +21,11 @@ _BLOCK = 12288
 
 # How far a predicted step may exceed the safe one: more is faster, and jumps over thin folds.
 _STRIDE = np.float32(1.4)
-# A ray has arrived when the level, about its distance to the surface, is below this.
-_CLOSE_MM = np.float32(0.02)
-# Least step, a third of what a pixel covers: without it a ray that grazes a fold would creep along it.
-_LEAST_MM = np.float32(0.04)
-_LEAST_SHARE = np.float32(0.002)
+# A ray has arrived when the level, about its distance to the surface, is below this share of a pixel there.
+_CLOSE_PIXELS = np.float32(0.2)
+# Least step, in pixels: without it a ray that grazes a surface would creep along it. Too long a step costs nothing,
+# since what is behind a surface is taken back to it.
+_LEAST_PIXELS = np.float32(3.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +103,21 @@ class Lens:
         return np.stack([right_px * side, down_px * side, np.cos(angle)]).astype(np.float32)
 
 
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How far a ray is followed.
+
+    Attributes:
+        steps: Most steps.
+        pixel_rad: Angle between neighbouring rays: what is finer than that is not looked for.
+    """
+
+    steps: int
+    pixel_rad: float
+
+
 def follow(
-    surfaces: Surfaces, origin: F32, rays: F32, start_mm: Floats, steps: int, otherwise_mm: F32 | None = None
+    surfaces: Surfaces, origin: F32, rays: F32, start_mm: Floats, patience: Patience, otherwise_mm: F32 | None = None
 ) -> F32:
     """`(ray,)` distance to the first surface, by sphere tracing (J. C. Hart, The Visual Computer 12 (1996) 527-545).
 
@@ -116,13 +129,13 @@ def follow(
         origin: `(3,)` start of all rays.
         rays: `(3, ray)` unit directions.
         start_mm: `(ray,)` distance known to be free.
-        steps: Most steps of a ray.
+        patience: When to stop.
         otherwise_mm: `(ray,)` distance of rays that have met nothing by then: they graze an edge and pass.
             Where None they stay in front of that edge.
     """
     reached = np.empty(len(start_mm), dtype=np.float32)
     for block in blocks(len(start_mm)):
-        reached[block], under_way = _follow_block(surfaces, origin, rays[:, block], start_mm[block], steps)
+        reached[block], under_way = _follow_block(surfaces, origin, rays[:, block], start_mm[block], patience)
         if otherwise_mm is not None:
             reached[block][under_way] = otherwise_mm[block][under_way]
     return reached
@@ -134,22 +147,22 @@ def blocks(count: int) -> Iterator[slice]:
 
 
 def _follow_block(
-    surfaces: Surfaces, origin: F32, rays: F32, start_mm: Floats, steps: int
+    surfaces: Surfaces, origin: F32, rays: F32, start_mm: Floats, patience: Patience
 ) -> tuple[F32, NDArray[np.intp]]:
     """Distances, and which rays had not arrived."""
     reached = start_mm.astype(np.float32)
     active = np.arange(rays.shape[1])
     travelled, heading = reached, rays
     last_level, step = np.full_like(reached, np.inf), np.zeros_like(reached)
-    for _ in range(steps):
+    for _ in range(patience.steps):
         safe, level = surfaces.look(origin[:, None] + heading * travelled)
+        pixel_mm = np.float32(patience.pixel_rad) * travelled
         fall = last_level - level
         secant = np.abs(level * step) / np.maximum(np.abs(fall), np.float32(1e-6)) * (fall > 0.0)
-        least = _LEAST_MM + _LEAST_SHARE * travelled
-        onward = np.maximum(np.minimum(secant, _STRIDE * safe), np.maximum(safe, least))
+        onward = np.maximum(np.minimum(secant, _STRIDE * safe), np.maximum(safe, _LEAST_PIXELS * pixel_mm))
         # Behind the surface: back to where the line between the last two levels crosses it.
         step = np.where(level > 0.0, onward, -np.minimum(secant, np.abs(step)))
-        arrived = level < _CLOSE_MM
+        arrived = level < _CLOSE_PIXELS * pixel_mm
         travelled = travelled + step * ~(arrived & (level > 0.0))
         last_level = level
         under_way = ~arrived & (travelled < FAR_MM)
