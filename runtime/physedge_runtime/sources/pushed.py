@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from physedge_runtime.errors import SourceError
@@ -146,7 +147,18 @@ class PushSource:
 
 
 def stamp(item: Frame | NDArray[Any], frame_id: int, captured_ns: int, colour: Colour) -> Frame:
-    """A frame of an array; a frame that comes without a capture stamp gets one, and the number that is due."""
+    """A frame of an array; a frame that comes without a capture stamp gets one, and the number that is due.
+
+    Raises:
+        SourceError: It is neither a frame nor an array (`PE-SRC-009`).
+    """
+    if not isinstance(item, Frame | np.ndarray):
+        raise SourceError(
+            "PE-SRC-009",
+            found=f"an item of type {type(item).__name__} among the frames",
+            expected="a numpy array of pixels or a Frame",
+            next_step="mend the iterable that was handed to stream()",
+        )
     if not isinstance(item, Frame):
         return Frame(pixels=item, frame_id=frame_id, captured_ns=captured_ns, colour=colour)
     if item.captured_ns == 0:
