@@ -6,6 +6,7 @@ the same path below the two folders, up to the suffix.
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +20,8 @@ from physedge_runtime.frame import Colour
 from physedge_runtime.sources.folder import find_pictures
 from physedge_runtime.sources.picture import read_picture as _decode
 
-IMAGES, MASKS = "images", "masks"
+IMAGES, MASKS, GROUPS = "images", "masks", "groups.csv"
+SUBSETS = ("train", "val", "test")
 _GROUP = re.compile(
     r"^(?:.*[/_.-])?(?:case|patient|pat|p|scene|sequence|seq|subject|sub|s|video|vid|v)[_-]?\d+(?=[/_.-])",
     re.IGNORECASE,
@@ -110,11 +112,12 @@ def read_labelled(folder: Path, class_count: int | None = None) -> list[Labelled
         class_count: Foreground classes of the masks; None where nobody said.
 
     Raises:
-        UsageError: No such folder (`PE-DATA-001`), no picture in an `images/` (`PE-DATA-002`), or a picture has no
-            mask (`PE-DATA-003`).
+        UsageError: No such folder (`PE-DATA-001`), no picture in an `images/` (`PE-DATA-002`), a picture has no mask
+            (`PE-DATA-003`), or `groups.csv` cannot be used (`PE-DATA-010`).
     """
     _check_folder(folder)
     root = folder.parent if folder.name == IMAGES and (folder.parent / MASKS).is_dir() else folder
+    said = read_groups(root)
     samples: list[LabelledFile] = []
     for images in sorted(path for path in (root / IMAGES, *root.rglob(f"*/{IMAGES}")) if path.is_dir()):
         masks = images.parent / MASKS
@@ -130,19 +133,50 @@ def read_labelled(folder: Path, class_count: int | None = None) -> list[Labelled
                     next_step="add the mask (all 0 where there is nothing to find) or remove the picture",
                 )
             name = key if prefix == "." else f"{prefix}/{key}"
+            group, stratum = said.get(name) or said.get(path.stem) or (group_from_name(name), stratum_from_name(name))
             samples.append(
                 LabelledFile(
                     image_path=path,
                     mask_path=by_name[key],
                     name=name,
-                    group=group_from_name(name),
-                    stratum=stratum_from_name(name),
+                    group=group,
+                    stratum=stratum,
                     class_count=class_count,
                 )
             )
     if not samples:
         raise _empty(folder, f"pictures in {IMAGES}/ and their masks in {MASKS}/")
     return samples
+
+
+def read_groups(folder: Path) -> dict[str, tuple[str, str]]:
+    """Group and stratum by the name of the sample (or of its file, without suffix), where a `groups.csv` says so.
+
+    The file stands in the folder or, for a subset, in the folder above; it has the columns `name` and `group`, and
+    `stratum` where there is one. Further columns are left alone.
+
+    Raises:
+        UsageError: The file cannot be read, or lacks a column (`PE-DATA-010`).
+    """
+    places = [folder / GROUPS, *([folder.parent / GROUPS] if folder.name in SUBSETS else [])]
+    path = next((place for place in places if place.is_file()), None)
+    if path is None:
+        return {}
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as lines:
+            rows = list(csv.DictReader(lines))
+        return {
+            Path(row["name"]).with_suffix("").as_posix(): (row["group"], row.get("stratum") or "")
+            for row in rows
+            if row["name"] and row["group"]
+        }
+    except (OSError, UnicodeDecodeError, KeyError, csv.Error) as error:
+        raise UsageError(
+            "PE-DATA-010",
+            found=f"{path} cannot be used ({error})",
+            expected="a table with the columns name and group",
+            next_step="correct the file, or remove it to take the groups from the names",
+        ) from error
 
 
 def group_from_name(name: str) -> str:

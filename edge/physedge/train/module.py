@@ -1,0 +1,194 @@
+"""What one step and one epoch do: the loss, the schedule, the running average, and the scores per image."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import cast
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor, nn
+
+from physedge.models.segmentation import SegmentationOutputs
+from physedge.train.augment import STRENGTHS, Strength, augment
+from physedge.train.batches import Batch
+from physedge.train.losses import SegmentationLoss
+from physedge.train.options import TrainOptions
+from physedge_calibrate.metrics.segmentation import score_segmentation
+from physedge_runtime.decode import foreground
+from physedge_runtime.spec import ModelSpec
+
+SCORES = ("loss", "dice", "iou", "hd95_px", "asd_px")
+"""Columns of the table of scores, each a mean over images."""
+
+_WARM_UP_SHARE = 0.05
+_FINAL_RATE_SHARE = 0.01
+_PROGRESSIVE_SHARE = 0.7
+_PROGRESSIVE_EPOCHS = 0.5
+
+
+class SegmentationTraining(pl.LightningModule):
+    """Trains a network that answers with logits.
+
+    Everything random in an epoch follows from the seed, the epoch and the process, so a training that was resumed
+    gives the weights of one that was not interrupted.
+
+    Args:
+        network: To be trained; `forward_with_auxiliary` is used where it has one.
+        spec: Its declaration.
+        options: What was asked for.
+        validation_count: Images of the validation set.
+
+    Attributes:
+        network: As the optimiser moves it.
+        average: Running average of `network`, which is validated and kept; the same object where there is none.
+        scores: (image, score) float64 of the last validation, the columns of `SCORES`.
+    """
+
+    def __init__(self, network: nn.Module, spec: ModelSpec, options: TrainOptions, *, validation_count: int) -> None:
+        super().__init__()
+        self.network = network
+        self.average = copy.deepcopy(network).requires_grad_(False) if options.average_decay > 0 else network
+        self._spec = spec
+        self._options = options
+        self._strength: Strength = STRENGTHS[options.augmentation]
+        self._loss = SegmentationLoss(spec.output_channels)
+        self._normalise = Normaliser(spec)
+        self._generator = torch.Generator()
+        self._validation_count = validation_count
+        self._size = (options.height_px, options.width_px)
+        self.scores = np.zeros((validation_count, len(SCORES)))
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """AdamW, with a linear warm-up and a cosine down to a hundredth, step by step."""
+        options = self._options
+        weights = [parameter for parameter in self.network.parameters() if parameter.ndim > 1]
+        others = [parameter for parameter in self.network.parameters() if parameter.ndim <= 1]
+        optimiser = torch.optim.AdamW(
+            [{"params": weights, "weight_decay": options.weight_decay}, {"params": others, "weight_decay": 0.0}],
+            lr=options.learning_rate,
+        )
+        total = int(self.trainer.estimated_stepping_batches)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, RateSchedule(total))
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_train_epoch_start(self) -> None:
+        """Start the epoch's random numbers; dropout takes the global ones."""
+        seed = np.random.SeedSequence((self._options.seed, self.current_epoch, self.global_rank))
+        first, second = (int(number) for number in seed.generate_state(2))
+        self._generator.manual_seed(first)
+        torch.manual_seed(second)
+        self._size = training_size(self._options, self.current_epoch, getattr(self.network, "multiple", 32))
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """The loss of a batch."""
+        _ = batch_index
+        pictures, labels, _ = batch
+        planar = pictures.permute(0, 3, 1, 2).float() / 255.0
+        changed, truth = augment(planar, labels, self._strength, self._generator, self._size)
+        outputs = answers(self.network, self._normalise(changed))
+        loss = self._loss(outputs, truth)
+        self.log("loss", loss, prog_bar=True, on_step=True, on_epoch=True, batch_size=len(labels), sync_dist=False)
+        return loss
+
+    def on_train_batch_end(self, outputs: object, batch: Batch, batch_idx: int) -> None:
+        """Move the average a little towards the network; faster in the first steps."""
+        _ = outputs, batch, batch_idx
+        if self.average is not self.network:
+            decay = min(self._options.average_decay, (1.0 + self.global_step) / (10.0 + self.global_step))
+            move_average(self.average, self.network, decay)
+
+    def on_validation_epoch_start(self) -> None:
+        """Empty the table of scores; take the statistics of the norms from the first process, as the file will."""
+        if self.trainer.world_size > 1:
+            for buffer in self.buffers():
+                torch.distributed.broadcast(buffer, src=0)
+        self.scores = np.zeros((self._validation_count, len(SCORES)))
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        """Score every image of a batch on its own."""
+        _ = batch_index
+        pictures, labels, indices = batch
+        logits = self.average(self._normalise(pictures.permute(0, 3, 1, 2).float() / 255.0))
+        target = self._loss.planes_of(labels.long(), logits)
+        losses = [float(self._loss.region(logits[i : i + 1], target[i : i + 1])) for i in range(len(labels))]
+        predicted = [foreground(probability, self._spec.threshold) for probability in probabilities(logits)]
+        scores = score_segmentation(predicted, labels.cpu().numpy(), class_count=len(self._spec.classes) - 1)
+        rows = np.stack([np.array(losses), scores.dice, scores.iou, scores.hd95_px, scores.asd_px], axis=1)
+        self.scores[indices.cpu().numpy()] = rows
+
+    def on_validation_epoch_end(self) -> None:
+        """Bring the tables of all processes together; each filled in its own rows and left the others at 0."""
+        table = torch.from_numpy(self.scores).to(self.device, torch.float32 if self.device.type == "mps" else None)
+        summed = cast(Tensor, self.trainer.strategy.reduce(table, reduce_op="sum"))
+        self.scores = summed.cpu().double().numpy()
+        for name, value in zip(SCORES, self.scores.mean(axis=0), strict=True):
+            self.log(f"val_{name}", float(value), prog_bar=name == "dice", rank_zero_only=False, sync_dist=False)
+
+
+class RateSchedule:
+    """Factor on the learning rate at a step: a line up over 5 % of the steps, then a cosine down to 1 %."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = max(1, steps)
+        self.warm_up = max(1, round(_WARM_UP_SHARE * self.steps))
+
+    def __call__(self, step: int) -> float:
+        """The factor, above 0 and at most 1."""
+        if step < self.warm_up:
+            return (step + 1) / self.warm_up
+        progress = min(1.0, (step - self.warm_up) / max(1, self.steps - self.warm_up))
+        return _FINAL_RATE_SHARE + (1.0 - _FINAL_RATE_SHARE) * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+class Normaliser:
+    """(pixel - mean) / std on pictures (batch, channel, height, width) from 0 to 1, in channels_last.
+
+    Export puts the same into the graph.
+    """
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self._mean = torch.tensor(spec.normalise.mean).view(1, -1, 1, 1)
+        self._std = torch.tensor(spec.normalise.std).view(1, -1, 1, 1)
+
+    def __call__(self, pictures: Tensor) -> Tensor:
+        """The network's input."""
+        device = pictures.device
+        scaled = (pictures - self._mean.to(device)) / self._std.to(device)
+        return scaled.contiguous(memory_format=torch.channels_last)
+
+
+def training_size(options: TrainOptions, epoch: int, multiple: int) -> tuple[int, int]:
+    """(height, width) of the training pictures in an epoch; multiples of what the network asks for."""
+    full = (options.height_px, options.width_px)
+    if not options.progressive or epoch >= _PROGRESSIVE_EPOCHS * options.epochs:
+        return full
+    height, width = (max(multiple, round(_PROGRESSIVE_SHARE * side / multiple) * multiple) for side in full)
+    return height, width
+
+
+def answers(network: nn.Module, image: Tensor) -> SegmentationOutputs:
+    """Everything that the loss looks at, also of a network that only gives logits."""
+    rich = getattr(network, "forward_with_auxiliary", None)
+    if rich is not None:
+        return cast(SegmentationOutputs, rich(image))
+    return SegmentationOutputs(logits=network(image), auxiliary=(), boundary=())
+
+
+def probabilities(logits: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    """float32 (batch, plane, height, width): a sigmoid of one plane, a softmax of several."""
+    values = torch.sigmoid(logits) if logits.shape[1] == 1 else torch.softmax(logits, dim=1)
+    return np.asarray(values.detach().float().cpu().numpy(), np.float32)
+
+
+@torch.no_grad()
+def move_average(average: nn.Module, network: nn.Module, decay: float) -> None:
+    """Move the average: average <- decay * average + (1 - decay) * network, with the statistics of the norms."""
+    for kept, seen in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
+        if kept.is_floating_point():
+            kept.lerp_(seen.to(kept.dtype), 1.0 - decay)
+        else:
+            kept.copy_(seen)
