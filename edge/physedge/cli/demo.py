@@ -17,7 +17,7 @@ def demo(
     threads: ThreadsOption = None,
     json_output: JsonOption = False,
 ) -> None:
-    """Draw scenes, export the built-in model to INT8 with a verdict, stream a film, and name the pictures to look at."""
+    """Draw scenes, export the built-in model with a verdict, stream a film, and name the pictures to look at."""
     from physedge.cli.verdicts import verdict_lines
     from physedge.deploy.demo import run_demo
 

@@ -1,4 +1,4 @@
-"""The table of targets: what an export can be asked for; a new one is one line here, and a file where it needs more."""
+"""The table of targets: a new one is one line here, and a file where it needs more."""
 
 from __future__ import annotations
 

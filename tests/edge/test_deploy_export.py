@@ -1,0 +1,177 @@
+"""`export` and `verify` from a network of one's own to a bundle with a verdict, on real engines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from disks import disk_pair, write_disks
+
+from physedge.deploy.export import ExportOptions, ExportReport, export
+from physedge.deploy.network import NetworkChoice
+from physedge.deploy.verify import verify
+from physedge_calibrate.tolerance import standard
+from physedge_runtime import Segmentation, Verdict, load
+from physedge_runtime.errors import BuildError, GateFailed, UsageError
+from physedge_runtime.resize import to_frame
+
+SPEC = """
+name = "red"
+task = "segmentation"
+classes = ["background", "disk"]
+[frame]
+height = 64
+width = 64
+[normalise]
+mean = [0.5]
+std = [0.25]
+"""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("export")
+    (folder / "spec.toml").write_text(SPEC, encoding="utf-8")
+    write_disks(folder / "data/train", 24)
+    write_disks(folder / "data/val", 30, start=100)
+    return folder
+
+
+def options(home: Path, factory: str = "red_network:red", **changes: object) -> ExportOptions:
+    values: dict[str, object] = {
+        "choice": NetworkChoice(model=factory, spec=home / "spec.toml"),
+        "output": home / "red.physedge",
+        "threads": 1,
+    }
+    return ExportOptions(**{**values, **changes})  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def report(home: Path) -> ExportReport:
+    return export(options(home, target="openvino", precision="int8", calibration=home / "data", data=home / "data"))
+
+
+def test_int8_on_openvino_is_judged_and_accepted(report: ExportReport) -> None:
+    assert report.verdict is Verdict.ACCEPT
+    (record,) = report.manifest.verdicts
+    assert record.measured is not None
+    assert record.reference is not None
+    assert record.reference.value > 0.95
+    assert record.measured.value >= 0.99 * record.reference.value
+    assert (record.samples, record.groups, record.engine, record.precision) == (30, 15, "openvino", "int8")
+
+
+def test_the_bundle_opens_and_finds_the_disk(report: ExportReport) -> None:
+    picture, mask = disk_pair(100)
+    with load(report.bundle).open(threads=1) as net:
+        assert net.engine_name == "openvino"
+        assert net.artefact.precision == "int8"
+        result = net.infer(picture)
+    assert isinstance(result, Segmentation)
+    assert net.spec.frame is not None
+    found = to_frame(result.mask, net.spec.frame, result.frame_shape) > 0
+    both = np.logical_and(found, mask > 0).sum() * 2 / (found.sum() + (mask > 0).sum())
+    assert both > 0.95
+
+
+def test_every_other_engine_runs_full_precision(report: ExportReport) -> None:
+    with load(report.bundle).open(engine="onnxruntime", threads=1) as net:
+        assert net.artefact.precision == "fp32"
+
+
+def test_the_evidence_of_the_calibration_travels(report: ExportReport) -> None:
+    bundle = load(report.bundle)
+    assert bundle.read("calibration/coverage.png").startswith(b"\x89PNG")
+    assert b"disk_s000_f000" in bundle.read("calibration/images.json")
+    assert set(report.manifest.data) == {"calibration", "evaluation"}
+
+
+def test_no_path_of_this_machine_is_in_the_bundle(report: ExportReport, home: Path) -> None:
+    data = report.bundle.read_bytes()
+    assert str(home).encode() not in data
+    assert str(Path(__file__).parents[2]).encode() not in data
+
+
+def test_the_card_says_what_was_measured(report: ExportReport) -> None:
+    card = load(report.bundle).read("card.md").decode()
+    assert "Not a medical device" in card
+    assert "30 samples in 15 groups" in card
+    assert "ACCEPT" in card
+
+
+def test_the_same_inputs_give_the_same_bytes(report: ExportReport, home: Path) -> None:
+    again = export(
+        options(
+            home,
+            target="openvino",
+            precision="int8",
+            calibration=home / "data",
+            data=home / "data",
+            output=home / "again.physedge",
+        )
+    )
+    assert again.bundle.read_bytes() == report.bundle.read_bytes()
+
+
+def test_verify_repeats_the_verdict_and_writes_it_beside(report: ExportReport, home: Path) -> None:
+    found = verify(load(report.bundle), tolerance=standard(), data=home / "data", threads=1)
+    assert found.passed
+    assert found.verdict is not None
+    assert found.verdict.verdict is Verdict.ACCEPT
+    assert found.written == report.bundle.with_name("red.verdict.json")
+    assert found.written.is_file()
+
+
+def test_without_data_there_is_no_verdict_and_that_is_said(home: Path) -> None:
+    report = export(options(home, output=home / "plain.physedge"))
+    assert report.verdict is Verdict.NOT_RUN
+    assert report.passed
+    assert any("--calib" in sentence for sentence in report.statements)
+    assert any("--data" in sentence for sentence in report.statements)
+    assert report.manifest.verdicts[0].reasons
+
+
+def test_three_evaluation_pictures_are_too_few(home: Path, tmp_path: Path) -> None:
+    few = write_disks(tmp_path / "few", 3, start=300)
+    report = export(options(home, data=few, output=tmp_path / "red.physedge"))
+    assert report.verdict is Verdict.INCONCLUSIVE
+    assert not report.passed
+    assert report.bundle.name == "red.inconclusive.physedge"
+    assert "too few" in " ".join(report.manifest.verdicts[0].reasons)
+    with pytest.raises(GateFailed, match="PE-BUNDLE-012"):
+        load(report.bundle).open()
+
+
+def test_evaluation_pictures_hidden_in_the_calibration_set_are_a_leak(home: Path, tmp_path: Path) -> None:
+    pool = write_disks(write_disks(tmp_path / "pool", 10), 1, start=100)
+    with pytest.raises(UsageError, match="leak"):
+        export(options(home, precision="int8", calibration=pool, data=home / "data/val"))
+
+
+def test_int8_without_calibration_is_refused_before_any_work(home: Path) -> None:
+    with pytest.raises(UsageError, match="PE-EXPORT-002"):
+        export(options(home, precision="int8"))
+
+
+def test_an_unknown_precision_or_fp16_on_a_processor_is_refused(home: Path) -> None:
+    with pytest.raises(UsageError, match="PE-EXPORT-001"):
+        export(options(home, precision="int4"))
+    with pytest.raises(UsageError, match="PE-EXPORT-004"):
+        export(options(home, precision="fp16"))
+
+
+def test_nan_in_the_weights_fails_the_export(home: Path, tmp_path: Path) -> None:
+    path = tmp_path / "nan.physedge"
+    with pytest.raises(BuildError, match="PE-TRACE-001"):
+        export(options(home, "red_network:broken", output=path))
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("calibration", ["absent", "empty"])
+def test_missing_or_empty_folders_are_one_sentence(home: Path, tmp_path: Path, calibration: str) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match=r"PE-DATA-00[12]"):
+        export(options(home, precision="int8", calibration=tmp_path / calibration))
+    with pytest.raises(UsageError, match=r"PE-DATA-00[12]"):
+        export(options(home, data=tmp_path / calibration))
