@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from physedge_export.marks import module_of
 from physedge_runtime.errors import BuildError, UsageError
+from physedge_runtime.telemetry import silence_openvino
 
 if TYPE_CHECKING:
     import onnx
@@ -151,6 +152,7 @@ def _ask_onnxruntime(model: bytes, nodes: list[onnx.NodeProto]) -> _Answer:
 
 
 def _ask_openvino(model: bytes, nodes: list[onnx.NodeProto]) -> _Answer:
+    silence_openvino()
     import openvino
 
     reader = f"OpenVINO {openvino.__version__.partition('-')[0]}"

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from physedge_runtime.engines.base import Engine, Outputs
 from physedge_runtime.errors import missing_extra
+from physedge_runtime.telemetry import silence_openvino
 
 if TYPE_CHECKING:
     import openvino
@@ -24,6 +25,7 @@ class OpenVinoEngine(Engine):
     name: ClassVar[str] = "openvino"
 
     def _open(self) -> None:
+        silence_openvino()
         try:
             import openvino
         except ImportError as error:
