@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from physedge_calibrate.dataset import LabelledFile
     from physedge_export.graph import TracedGraph
 
+# At three raw sizes each.
+_PARITY_FRAMES = 3
 PRECISIONS = ("auto", "fp32", "fp16", "int8")
 
 Advance = Callable[[], object]
@@ -150,6 +152,7 @@ def export(options: ExportOptions, progress: Progress = no_progress, *, network:
     module = network.build() if network.onnx is None else None
     work, traced = _trace(options, network, module, progress)
     work.samples = samples
+    _check_graph(work, traced, module)
     if samples:
         work.data["evaluation"] = data_record("evaluation", [sample.image_path for sample in samples])
     if calibration is not None:
@@ -231,6 +234,24 @@ def _trace(
     if network.weights_sha256:
         work.data["weights"] = DataRecord(name="weights", count=1, sha256=network.weights_sha256)
     return work, traced
+
+
+def _check_graph(work: _Work, traced: TracedGraph, module: nn.Module | None) -> None:
+    """Ask the target about every operator; hold the graph against the module, on real frames where there are any."""
+    from physedge_export.audit import audit
+
+    report = audit(traced.model, work.options.target).require()
+    operators = sum(report.operators.values())
+    work.statements.append(f"operators: {operators} of {len(report.operators)} kinds, taken by {report.checked_by}")
+    if module is None:
+        return
+    from physedge_export.parity import check_parity
+
+    spec = work.network.spec
+    frames = [sample.picture() for sample in work.samples[:_PARITY_FRAMES]] or golden_frames(spec)[:_PARITY_FRAMES]
+    with work.progress("comparing graph and network from the raw frame on", None):
+        parity = check_parity(module, spec, traced.model, frames, threads=work.options.threads)
+    work.statements.append(f"parity: {parity.sentence()}")
 
 
 def _quantise(work: _Work, traced: TracedGraph, calibration: Calibration) -> None:
