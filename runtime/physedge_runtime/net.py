@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -85,8 +85,13 @@ class Net:
             preprocess_ms=(prepared_ns - started_ns) / _NS_PER_MS,
             inference_ms=(inferred_ns - prepared_ns) / _NS_PER_MS,
         )
-        age_ms = (inferred_ns - frame.captured_ns) / _NS_PER_MS
-        return decode(outputs, self.spec, Head(frame=frame, stages=stages, age_ms=age_ms, engine=self.engine))
+        result = decode(outputs, self.spec, Head(frame=frame, stages=stages, age_ms=0.0, engine=self.engine))
+        decoded_ns = time.monotonic_ns()
+        return replace(
+            result,
+            age_ms=(decoded_ns - frame.captured_ns) / _NS_PER_MS,
+            stages=replace(stages, postprocess_ms=(decoded_ns - inferred_ns) / _NS_PER_MS),
+        )
 
     def prepare(self, frame: Frame) -> NDArray[Any]:
         """The graph's input for a frame: (1, height, width, channel) uint8 or (1, voltage) float32."""
