@@ -366,4 +366,5 @@ def _stream_info(net: Answering, source: Source, options: StreamOptions) -> Stre
         classes=tuple(getattr(spec, "classes", ())),
         bundle=f"{spec.name} {spec.version}" if spec is not None else "",
         max_age_ms=options.oldest_ms(live=source.info.live),
+        frame_spec=getattr(spec, "frame", None),
     )

@@ -1,7 +1,8 @@
 """How a time is spread over many frames, in memory that does not grow; percentiles only where enough was measured.
 
-A percentile is quoted from the number of samples at which early stopping of MLPerf Inference allows it, with a
-confidence of 0.99 and no tolerance: 64 for p90, 662 for p99, 6,636 for p99.9.
+A percentile is quoted from the number of samples at which early stopping of MLPerf Inference allows it: the least at
+which a percentile that is missed would, with a confidence of 0.99, show in more than one sample. 64 for p90, 662 for
+p99, 6,636 for p99.9.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from physedge_runtime.frame import Frame
+from physedge_runtime.frame import Frame, FrameSpec
 from physedge_runtime.results import Result, Signal, StageTimes, Trust
 
 
@@ -116,6 +116,7 @@ class StreamInfo:
         classes: Names of the classes, empty for a reconstruction.
         bundle: Name and version of the network.
         max_age_ms: Above it an answer is withdrawn; None for never.
+        frame_spec: How a picture is brought to the network's grid; None for voltages or where it is not known.
     """
 
     source: str
@@ -125,3 +126,4 @@ class StreamInfo:
     classes: tuple[str, ...] = ()
     bundle: str = ""
     max_age_ms: float | None = None
+    frame_spec: FrameSpec | None = None

@@ -1,0 +1,168 @@
+"""The picture with its answer drawn on it, and a bar that says how far it may be believed.
+
+The picture is always there; the answer is drawn only where there is one. Colours are of the Okabe-Ito palette, which
+colour-blind people tell apart.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from physedge_runtime.frame import Colour, Frame
+from physedge_runtime.resize import Geometry
+from physedge_runtime.results import Classification, Reconstruction, Result, Segmentation, Signal, TrustState
+from physedge_runtime.sinks.measure import way_to_grid
+from physedge_runtime.sources.opencv import import_opencv
+from physedge_runtime.stream.streamed import StreamedFrame, StreamInfo, Withdrawal
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+# Blue, green, red, as OpenCV draws.
+_CLASS_COLOURS = ((233, 200, 60), (0, 159, 230), (115, 200, 0), (167, 121, 230), (66, 228, 240), (0, 94, 213))
+_GOOD, _CAUTION, _BAD, _TEXT = (120, 210, 90), (0, 180, 245), (80, 80, 240), (235, 235, 235)
+_HALO = (20, 20, 20)
+_TINT = 0.12
+_BAR_DARKNESS = 0.3
+_VOLTAGES_CANVAS = (480, 480)
+_CAUTION_SIGNALS = frozenset({Signal.STALE, Signal.RECOVERING})
+
+Picture = NDArray[np.uint8]
+
+
+class Overlay:
+    """Draws what leaves a stream.
+
+    Args:
+        info: What streams.
+    """
+
+    def __init__(self, info: StreamInfo) -> None:
+        self._info = info
+        self._cv2: ModuleType = import_opencv()
+        self._last: Picture | None = None
+
+    def draw(self, item: StreamedFrame) -> Picture | None:
+        """The picture to be seen now: uint8 (height, width, 3), blue first, of the frame's own size.
+
+        A change of state without a picture shows the last one again, without its answer. None before the first one.
+        """
+        if item.frame is not None:
+            self._last = self._picture(item.frame, item.result)
+        if self._last is None:
+            return None
+        canvas = self._last.copy()
+        if item.result is not None:
+            self._draw_answer(canvas, item.result)
+        self._draw_bar(canvas, item)
+        return canvas
+
+    def _picture(self, frame: Frame, result: Result | None) -> Picture:
+        pixels = frame.pixels
+        if pixels.ndim == 1:
+            return self._map(result.image) if isinstance(result, Reconstruction) else _dark(_VOLTAGES_CANVAS)
+        if pixels.ndim == 2 or pixels.shape[2] == 1:
+            return np.repeat(pixels.reshape(*pixels.shape[:2], 1), 3, axis=2)
+        if frame.colour is Colour.RGB:
+            pixels = pixels[:, :, ::-1]
+        return np.ascontiguousarray(pixels)
+
+    def _map(self, image: NDArray[np.float32]) -> Picture:
+        """An image in colours, 0 in the middle of the scale."""
+        largest = max(float(np.abs(image).max()), 1e-12)
+        scaled = np.clip(127.5 + image * (127.5 / largest), 0, 255).astype(np.uint8)
+        large = self._cv2.resize(scaled, _VOLTAGES_CANVAS[::-1], interpolation=self._cv2.INTER_CUBIC)
+        return np.asarray(self._cv2.applyColorMap(large, self._cv2.COLORMAP_TWILIGHT_SHIFTED), np.uint8)
+
+    def _draw_answer(self, canvas: Picture, result: Result) -> None:
+        if not isinstance(result, Segmentation):
+            return
+        way = way_to_grid(result, self._info.frame_spec)
+        part = canvas[way.top : way.bottom, way.left : way.right]
+        for label in range(1, len(result.classes)):
+            inside = self._to_frame(result.mask == label, way)
+            if inside is not None:
+                self._draw_region(part, inside, _CLASS_COLOURS[(label - 1) % len(_CLASS_COLOURS)])
+
+    def _to_frame(self, mask: NDArray[np.bool_], way: Geometry) -> Picture | None:
+        """The mask at the frame's size, its outline smoothed between the grid's pixels; None where it is empty."""
+        rows = slice(way.grid_top, way.grid_top + way.grid_height)
+        columns = slice(way.grid_left, way.grid_left + way.grid_width)
+        grid = mask[rows, columns]
+        if not grid.any():
+            return None
+        size = (way.right - way.left, way.bottom - way.top)
+        large = self._cv2.resize(grid.astype(np.float32), size, interpolation=self._cv2.INTER_CUBIC)
+        return np.asarray(large > 0.5, np.uint8)
+
+    def _draw_region(self, part: Picture, inside: Picture, colour: tuple[int, int, int]) -> None:
+        cv2 = self._cv2
+        tinted = part[inside > 0].astype(np.float32)
+        tinted += _TINT * (np.array(colour, np.float32) - tinted)
+        part[inside > 0] = tinted.astype(np.uint8)
+        outlines, _ = cv2.findContours(inside, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+        line_px = max(1, round(part.shape[0] / 240))
+        drawn = np.ascontiguousarray(part)
+        cv2.drawContours(drawn, outlines, -1, _HALO, line_px + 2, cv2.LINE_AA)
+        cv2.drawContours(drawn, outlines, -1, colour, line_px, cv2.LINE_AA)
+        part[:] = drawn
+
+    def _draw_bar(self, canvas: Picture, item: StreamedFrame) -> None:
+        """A dark strip at the lower edge: the signal, then the answer's age and trust, or why there is none."""
+        cv2 = self._cv2
+        height, width = canvas.shape[:2]
+        bar_px = min(max(18, round(0.05 * height)), 40)
+        strip = canvas[-bar_px:]
+        strip[:] = (strip * _BAR_DARKNESS).astype(np.uint8)
+        scale = bar_px / 42
+        baseline = height - round(0.32 * bar_px)
+        x = round(0.4 * bar_px)
+        cv2.circle(canvas, (x, height - bar_px // 2), max(3, bar_px // 6), _signal_colour(item.signal), -1, cv2.LINE_AA)
+        x += round(0.5 * bar_px)
+        for text, colour in bar_texts(item):
+            text = self._fitting(text, scale, width - x - 4)
+            cv2.putText(canvas, text, (x, baseline), cv2.FONT_HERSHEY_SIMPLEX, scale, colour, 1, cv2.LINE_AA)
+            x += self._width(text, scale) + round(0.6 * bar_px)
+
+    def _width(self, text: str, scale: float) -> int:
+        return int(self._cv2.getTextSize(text, self._cv2.FONT_HERSHEY_SIMPLEX, scale, 1)[0][0])
+
+    def _fitting(self, text: str, scale: float, width_px: int) -> str:
+        if self._width(text, scale) <= width_px:
+            return text
+        while text and self._width(text + "...", scale) > width_px:
+            text = text[:-1]
+        return text.rstrip() + "..." if text else ""
+
+
+def bar_texts(item: StreamedFrame) -> list[tuple[str, tuple[int, int, int]]]:
+    """The words of the status bar with their colours."""
+    texts = [(str(item.signal), _signal_colour(item.signal))]
+    if item.withdrawn is not None:
+        why = item.reason if item.withdrawn is Withdrawal.SIGNAL and item.reason else item.withdrawn_text
+        return [*texts, (f"no answer: {why}", _CAUTION)]
+    texts.append((f"{item.age_ms:.0f} ms", _TEXT))
+    if item.trust is not None and item.trust.state is not TrustState.OK:
+        texts.append((f"{item.trust.state}: {item.trust.reason}", _CAUTION))
+    else:
+        texts.append(("trust ok", _TEXT))
+    if isinstance(item.result, Classification):
+        texts.insert(1, (f"{item.result.label} {float(item.result.probability.max()):.2f}", _TEXT))
+    if item.reason:
+        texts.append((item.reason, _CAUTION))
+    if item.dropped:
+        texts.append((f"{item.dropped} dropped", _TEXT))
+    return texts
+
+
+def _signal_colour(signal: Signal) -> tuple[int, int, int]:
+    if signal is Signal.LIVE:
+        return _GOOD
+    return _CAUTION if signal in _CAUTION_SIGNALS else _BAD
+
+
+def _dark(shape: tuple[int, int]) -> Picture:
+    return np.full((*shape, 3), 24, np.uint8)

@@ -1,0 +1,112 @@
+"""One thing that left a stream as plain values: the line of `jsonl`, the message of `mqtt`. `docs/results_jsonl.md`."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from physedge_runtime.results import Classification, Reconstruction, Result, Segmentation, Trust
+from physedge_runtime.sinks.measure import Region, regions
+from physedge_runtime.stream.streamed import StreamedFrame, StreamInfo
+
+SCHEMA_VERSION = 1
+_NS_PER_US = 1000
+
+
+def describe_stream(info: StreamInfo, utc: str) -> dict[str, Any]:
+    """The first line: what streams."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "kind": "stream",
+        "utc": utc,
+        "source": info.source,
+        "live": info.live,
+        "period_ms": None if info.period_ns is None else _short(info.period_ns / 1e6),
+        "bundle": info.bundle,
+        "engine": info.engine,
+        "classes": list(info.classes),
+        "max_age_ms": info.max_age_ms,
+    }
+
+
+def describe(item: StreamedFrame, info: StreamInfo, utc: str) -> dict[str, Any]:
+    """One picture with its answer or the reason why there is none (`frame`), or a change of state (`state`)."""
+    frame = item.frame
+    return {
+        "kind": "state" if frame is None else "frame",
+        "frame_id": None if frame is None else frame.frame_id,
+        "name": None if frame is None else frame.name or None,
+        "captured_us": item.captured_ns // _NS_PER_US,
+        "at_us": item.at_ns // _NS_PER_US,
+        "utc": utc,
+        "age_ms": _short(item.age_ms),
+        "signal": str(item.signal),
+        "reason": item.reason,
+        "answer": None if item.result is None else describe_answer(item.result, info),
+        "withdrawn": None if item.withdrawn is None else str(item.withdrawn),
+        "withdrawn_text": item.withdrawn_text,
+        "trust": None if item.trust is None else _trust(item.trust),
+        "stages": None
+        if item.stages is None
+        else {
+            "queue_ms": _short(item.stages.queue_ms),
+            "preprocess_ms": _short(item.stages.preprocess_ms),
+            "inference_ms": _short(item.stages.inference_ms),
+            "postprocess_ms": _short(item.stages.postprocess_ms),
+        },
+        "drops": dict(item.drops),
+        "engine": item.engine,
+    }
+
+
+def describe_answer(result: Result, info: StreamInfo) -> dict[str, Any]:
+    """The answer without its pixels."""
+    match result:
+        case Segmentation():
+            found = regions(result, info.frame_spec)
+            height, width = result.frame_shape
+            return {
+                "task": "segmentation",
+                "frame_size_px": [width, height],
+                "regions": {name: _region(region) for name, region in found.items()},
+            }
+        case Classification():
+            probability = zip(result.classes, result.probability, strict=False)
+            return {
+                "task": "classification",
+                "label": result.label,
+                "probability": {name: _short(float(value)) for name, value in probability},
+                "parameters": {name: _short(value) for name, value in result.parameters.items()},
+            }
+        case Reconstruction():
+            return {
+                "task": "reconstruction",
+                "unit": result.unit,
+                "smallest": _short(float(result.image.min())),
+                "largest": _short(float(result.image.max())),
+                "mean": _short(float(result.image.mean())),
+            }
+        case _:
+            return {"task": "other"}
+
+
+def _region(region: Region) -> dict[str, Any]:
+    return {
+        "area_fraction": _short(region.area_fraction),
+        "centroid_px": None if region.centroid_px is None else [round(value, 2) for value in region.centroid_px],
+        "box_px": None if region.box_px is None else list(region.box_px),
+        "largest_probability": _short(region.largest_probability),
+    }
+
+
+def _trust(trust: Trust) -> dict[str, Any]:
+    return {
+        "state": str(trust.state),
+        "reason": trust.reason,
+        "signals": {name: _short(value) for name, value in trust.signals.items()},
+    }
+
+
+def _short(value: float) -> float | None:
+    """Six significant digits; JSON has no word for what is no number."""
+    return float(f"{value:.6g}") if math.isfinite(value) else None

@@ -1,0 +1,49 @@
+"""Every sink in one table; a new one is a file and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from physedge_runtime.errors import UsageError
+from physedge_runtime.sinks.base import Sink
+from physedge_runtime.sinks.jsonl import JsonLinesSink
+from physedge_runtime.sinks.video import VideoSink
+
+
+@dataclass(frozen=True, slots=True)
+class SinkKind:
+    """One line of the table.
+
+    Attributes:
+        written: How people write it: `NAME:` and what it needs to know.
+        make: The sink of what stands after the colon, not yet open.
+    """
+
+    written: str
+    make: Callable[[str], Sink]
+
+
+SINKS: dict[str, SinkKind] = {
+    "jsonl": SinkKind("jsonl:FILE", lambda rest: JsonLinesSink(Path(rest))),
+    "video": SinkKind("video:FILE.mp4", lambda rest: VideoSink(Path(rest))),
+}
+
+
+def open_sink(text: str) -> Sink:
+    """The sink that a text names, as after `--sink`; it is opened by the stream that writes to it.
+
+    Raises:
+        UsageError: No sink is written so (`PE-SINK-002`).
+    """
+    name, separator, rest = text.partition(":")
+    kind = SINKS.get(name)
+    if kind is None or not separator or not rest:
+        raise UsageError(
+            "PE-SINK-002",
+            found=f"a sink written as '{name}'",
+            expected=" | ".join(kind.written for kind in SINKS.values()),
+            next_step="correct --sink",
+        )
+    return kind.make(rest)
