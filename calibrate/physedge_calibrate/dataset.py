@@ -210,8 +210,9 @@ def stratum_from_name(name: str) -> str:
 def read_picture(path: Path) -> NDArray[np.uint8]:
     """Decode a picture to uint8 (height, width, 3), RGB.
 
-    OpenCV decodes where it is installed, else Pillow: the same bytes for PNG, BMP and TIFF, and within a few grey
-    levels for JPEG, whose inverse transform is not fixed to the bit.
+    OpenCV decodes where it is installed, else Pillow: the same bytes for PNG, BMP and TIFF. For JPEG too where both
+    were built with libjpeg-turbo, as their wheels are; its standard fixes no bits, so another build may differ by a
+    level or two.
 
     Raises:
         SourceError: The file is no picture, or is damaged (`PE-SRC-005`).

@@ -33,7 +33,7 @@ _PROGRESSIVE_EPOCHS = 0.5
 class SegmentationTraining(pl.LightningModule):
     """Trains a network that answers with logits.
 
-    Everything random in an epoch follows from the seed, the epoch and the process, so a training that was resumed
+    Everything random in a step follows from the seed, the epoch, the step and the process, so a training that was resumed
     gives the weights of one that was not interrupted.
 
     Args:
@@ -76,16 +76,15 @@ class SegmentationTraining(pl.LightningModule):
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_train_epoch_start(self) -> None:
-        """Start the epoch's random numbers; dropout takes the global ones."""
-        seed = np.random.SeedSequence((self._options.seed, self.current_epoch, self.global_rank))
-        first, second = (int(number) for number in seed.generate_state(2))
-        self._generator.manual_seed(first)
-        torch.manual_seed(second)
+        """Choose the size of the epoch's pictures."""
         self._size = training_size(self._options, self.current_epoch, getattr(self.network, "multiple", 32))
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """The loss of a batch."""
-        _ = batch_index
+        seed = np.random.SeedSequence((self._options.seed, self.current_epoch, batch_index, self.global_rank))
+        first, second = (int(number) for number in seed.generate_state(2))
+        self._generator.manual_seed(first)
+        torch.manual_seed(second)  # dropout's; the loader draws from the same numbers, at times of its own
         pictures, labels, _ = batch
         planar = pictures.permute(0, 3, 1, 2).float() / 255.0
         changed, truth = augment(planar, labels, self._strength, self._generator, self._size)
