@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from pathlib import Path
 
@@ -87,7 +88,7 @@ def test_the_rate_climbs_and_falls() -> None:
     assert max(factors) == factors[9] == factors[10] == 1.0
     assert factors[105] == pytest.approx(0.505, abs=1e-6)  # the middle of the cosine
     assert factors[200] == pytest.approx(0.01)
-    assert all(later <= earlier for earlier, later in zip(factors[10:], factors[11:], strict=False))
+    assert all(later <= earlier for earlier, later in itertools.pairwise(factors[10:]))
     assert RateSchedule(1)(0) == 1.0
 
 

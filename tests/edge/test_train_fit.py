@@ -228,7 +228,7 @@ def test_a_damaged_checkpoint_is_named(trained: tuple[TrainOptions, Any, list[st
 
 def test_a_folder_that_cannot_be_made(task: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match="PE-TRAIN-004: .*cannot be written"):
+    with pytest.raises(UsageError, match=r"PE-TRAIN-004: .*cannot be written"):
         fit(_options(task, tmp_path / "file/run"))
 
 

@@ -33,8 +33,8 @@ _PROGRESSIVE_EPOCHS = 0.5
 class SegmentationTraining(pl.LightningModule):
     """Trains a network that answers with logits.
 
-    Everything random in a step follows from the seed, the epoch, the step and the process, so a training that was resumed
-    gives the weights of one that was not interrupted.
+    Everything random in a step follows from the seed, the epoch, the step and the process, so a training that was
+    resumed gives the weights of one that was not interrupted.
 
     Args:
         network: To be trained; `forward_with_auxiliary` is used where it has one.

@@ -1,0 +1,111 @@
+"""`physedge train` as a person and a machine meet it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tiny_segmenter import write_task
+
+from physedge.cli.app import main
+from physedge.project import read_project
+from physedge.train.asked import classes_from_word, options_from_words, size_from_word
+from physedge_runtime.errors import UsageError
+from physedge_runtime.frame import Colour
+
+SUPPORT = Path(__file__).parents[1] / "support"
+_TINY = ("train", "tiny_segmenter:tiny", "--data", "task", "--size", "32", "--accelerator", "cpu", "--devices", "1")
+
+
+def _run(*words: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(list(words))
+    return int(ended.value.code or 0)
+
+
+def test_train_writes_the_run_and_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_task(tmp_path / "task", train=8, val=4)
+    assert _run(*_TINY, "--epochs", "1", "--classes", "square", "--json") == 0
+    printed = capsys.readouterr()
+    result = json.loads(printed.out)
+    assert result["output"] == "runs/tiny"
+    assert (result["train_pictures"], result["validation_pictures"], result["best_epoch"]) == (8, 4, 1)
+    assert 0.0 <= result["validation_grid"]["dice"] <= 1.0
+    assert "epoch 1/1" in printed.err
+    assert "runs/tiny/worst.png" in printed.err
+    project = read_project(tmp_path)
+    assert project is not None
+    assert project.weights == tmp_path / "runs/tiny/best.safetensors"
+    assert _run(*_TINY, "--epochs", "1", "--classes", "square") == 2
+    assert capsys.readouterr().err.startswith("PE-TRAIN-002: ")
+
+
+def test_an_interrupt_keeps_the_last_epoch_and_says_so(tmp_path: Path) -> None:
+    write_task(tmp_path / "task", train=16, val=2)
+    environment = {**os.environ, "PYTHONPATH": str(SUPPORT), "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from physedge.cli import main; main()", *_TINY, "--epochs", "100000"],
+        cwd=tmp_path,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    with process.stderr as lines:
+        for line in lines:
+            if line.startswith("epoch 2/"):
+                process.send_signal(signal.SIGINT)
+                break
+        rest = lines.read()
+    assert process.wait(60) == 130
+    assert "kept up to the last finished epoch in runs/tiny" in rest
+    assert "--resume" in rest
+    assert "Traceback" not in rest
+    assert (tmp_path / "runs/tiny/last.ckpt").is_file()
+
+
+def test_words_become_options() -> None:
+    plain = {
+        "model": "package.module:Factory",
+        "data": [Path("a")],
+        "size": "64x96",
+        "classes": "liver, tumour",
+        "grey": True,
+        "physics": "strict",
+        "augment": "mild",
+        "output": None,
+        "epochs": 3,
+        "batch": 2,
+        "learning_rate": 0.1,
+        "progressive": False,
+        "seed": 4,
+        "workers": 0,
+        "devices": "2",
+        "nodes": 3,
+        "strategy": "ddp",
+        "accelerator": "cpu",
+        "resume": False,
+    }
+    options = options_from_words(**plain)  # type: ignore[arg-type]
+    assert (options.height_px, options.width_px, options.colour) == (64, 96, Colour.GREY)
+    assert options.classes == ("background", "liver", "tumour")
+    assert options.output == Path("runs/factory")
+    assert (options.devices, options.nodes, options.strategy) == ("2", 3, "ddp")
+    for word in ("physics", "augment", "size"):
+        with pytest.raises(UsageError, match=f"PE-TRAIN-001: {word} = 'much'.*--{word}"):
+            options_from_words(**{**plain, word: "much"})  # type: ignore[arg-type]
+
+
+def test_sizes_and_classes_as_they_are_written() -> None:
+    assert size_from_word("224") == (224, 224)
+    assert classes_from_word("background,polyp") == ("background", "polyp")
+    with pytest.raises(UsageError, match="PE-TRAIN-001"):
+        size_from_word("0x7")
