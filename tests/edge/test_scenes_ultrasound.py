@@ -41,7 +41,8 @@ class Even:
 
 def body(**changes: object) -> Inclusion:
     fields: dict[str, object] = {
-        "centre_x_mm": 0.0, "centre_z_mm": 14.0, "semi_x_mm": 6.0, "semi_z_mm": 5.0, "semi_y_mm": 100.0, "bend": 0.0, "tilt": 0.0,
+        "centre_x_mm": 0.0, "centre_z_mm": 14.0, "semi_x_mm": 6.0, "semi_z_mm": 5.0, "semi_y_mm": 100.0,
+        "bend": 0.0, "tilt": 0.0,
         "outline": np.ones(2048, dtype=np.float32), "level_db": 0.0, "texture_db": 0.0, "softness": 0.0, "rim_db": 0.0,
         "attenuation_change": 0.0, "is_lesion": True,
     }  # fmt: skip

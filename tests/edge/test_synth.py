@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 from physedge.cli.synth import synth
 from physedge.data.splits import find_splits
-from physedge.data.synthesize import SynthesisRequest, SynthesisSummary, synthesize
+from physedge.data.synthesis import SynthesisRequest, SynthesisSummary
+from physedge.data.synthesize import synthesize
 from physedge_runtime.errors import EnvironmentFault, UsageError
 
 SMALL = {"height_px": 64, "width_px": 80, "sequence_length": 3}

@@ -11,7 +11,7 @@ from physedge.cli.console import emit, progress, say
 from physedge.cli.options import JsonOption, SeedOption
 
 if TYPE_CHECKING:
-    from physedge.data.synthesize import SynthesisSummary
+    from physedge.data.synthesis import SynthesisSummary
 
 
 def synth(
@@ -28,7 +28,8 @@ def synth(
     json_output: JsonOption = False,
 ) -> None:
     """Draw scenes by their physics: pictures, exact masks, and a video; the same seed gives the same bytes."""
-    from physedge.data.synthesize import LONGEST_VIDEO_FRAMES, synthesize
+    from physedge.data.synthesis import LONGEST_VIDEO_FRAMES
+    from physedge.data.synthesize import synthesize
 
     total = frames + video * min(frames, LONGEST_VIDEO_FRAMES)
     with progress(f"Drawing {kind} scenes", total) as advance:

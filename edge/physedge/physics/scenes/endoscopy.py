@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from physedge.physics.scenes.fields import Floats, dot, rotate, unit
 from physedge.physics.scenes.frame import SceneFrame, check_size
 from physedge.physics.scenes.lighting import beam_falloff, irradiance, mucosa_albedo, specular, tone
-from physedge.physics.scenes.lumen import TABLE, Lumen, draw_lumen
+from physedge.physics.scenes.lumen import Lumen, draw_lumen
 from physedge.physics.scenes.motion import draw_wander
 from physedge.physics.scenes.mucosa import DEBRIS_COLOUR, Skins, draw_skins, polyp_skin, wall_skin
 from physedge.physics.scenes.polyp import Polyp, draw_polyp
@@ -20,7 +20,7 @@ F32 = NDArray[np.float32]
 _ANATOMY, _NOISE = 1, 2
 # Rays are followed on every fourth pixel, from there on every second and on every one where an edge runs.
 _COARSE, _MIDDLE = 4, 2
-_STEPS = {_COARSE: 32, _MIDDLE: 14, 1: 14}
+_STEPS = {_COARSE: 24, _MIDDLE: 14, 1: 14}
 # Neighbours whose depths differ by more than this factor have an edge between them.
 _EDGE = 1.03
 
@@ -116,34 +116,31 @@ class EndoscopyScene:
     def _shade(self, pose: Pose, rays: F32, depth: F32) -> tuple[F32, NDArray[np.bool_]]:
         """Linear RGB `(3, ray)` of the surface points at a depth along rays, and which of them are polyp."""
         points = pose.origin[:, None] + rays * depth
-        normal, row, column = self.lumen.normal(points)
-        skin = wall_skin(self.skins, row, column)
-        angle = column * np.float32(2.0 * np.pi / TABLE[1])
-        relief = np.stack([-np.sin(angle) * skin[3], np.cos(angle) * skin[3], skin[2]])
+        wall = self.lumen.surface(points)
+        skin = wall_skin(self.skins, wall.row, wall.column)
+        relief = np.stack([-wall.sin * skin[3], wall.cos * skin[3], skin[2]])
         is_polyp = np.zeros(len(depth), dtype=bool)
         if self.polyp is not None:
             offset = points - self.polyp.centre[:, None]
-            near = np.flatnonzero(dot(offset, offset) < self.polyp.reach_mm**2)
-            near = near[depth[near] < FAR_MM - 1.0]
-            self._shade_polyp(points, normal, skin, relief, is_polyp, near)
+            near = np.flatnonzero((dot(offset, offset) < self.polyp.reach_mm**2) & (depth < FAR_MM - 1.0))
+            self._shade_polyp(points, wall.normal, skin, relief, is_polyp, near)
+        return self._lit(pose, points, rays, wall.normal, skin, relief), is_polyp
+
+    def _lit(self, pose: Pose, points: Floats, rays: F32, normal: F32, skin: list[F32], relief: F32) -> F32:
+        """Light that comes back along the rays, `(3, ray)` linear RGB: diffuse, stray and mirrored."""
         light = pose.origin + pose.turn @ self.scope.light_mm
         to_light = light[:, None] - points
         distance = np.sqrt(dot(to_light, to_light))
-        aim = -dot(pose.turn[:, 2], to_light) / distance
-        lamp = beam_falloff(aim, self.scope.beam_exponent)
+        lamp = beam_falloff(-dot(pose.turn[:, 2], to_light) / distance, self.scope.beam_exponent)
         fallen = irradiance(to_light, unit(normal + np.float32(0.3) * relief)) * lamp
         albedo = mucosa_albedo(skin[0])
         albedo += (DEBRIS_COLOUR[:, None] - albedo) * skin[1]
+        spread = lamp / (distance * distance)
         # Light that came by way of other walls: weaker, without a direction, coloured twice by blood.
-        stray = np.float32(0.12) * lamp / distance**2 * np.exp(-distance / np.float32(60.0))
-        shine = (
-            specular(to_light, -rays, unit(normal + relief), self.skins.shininess)
-            * np.float32(self.skins.gloss)
-            * lamp
-            / distance**2
-        )
-        linear = albedo * fallen + albedo**2 * stray + shine
-        return np.asarray(linear, dtype=np.float32), is_polyp
+        stray = np.float32(0.12) * spread * np.exp(-distance / np.float32(60.0))
+        lobe = specular(to_light / distance, -rays, unit(normal + relief), self.skins.shininess)
+        linear = albedo * (fallen + albedo * stray) + lobe * (np.float32(self.skins.gloss) * spread)
+        return np.asarray(linear, dtype=np.float32)
 
     def _shade_polyp(
         self,
@@ -156,13 +153,13 @@ class EndoscopyScene:
     ) -> None:
         """Replace normal, skin and relief where the polyp is seen, and mark those points."""
         assert self.polyp is not None
-        share = self.surfaces.polyp_share(points[:, near])
-        touched = share > 0.02
-        near, share = near[touched], share[touched]
+        share, distance = self.surfaces.polyp_share(np.take(points, near, axis=1))
+        touched = np.flatnonzero(share > 0.02)
+        near, share, distance = near[touched], share[touched], distance[touched]
         if not len(near):
             return
-        spot = points[:, near]
-        mixed = normal[:, near] * (1.0 - share) + self.polyp.normal(spot) * share
+        spot = np.take(points, near, axis=1)
+        mixed = normal[:, near] * (1.0 - share) + self.polyp.normal(spot, distance) * share
         normal[:, near] = unit(mixed)
         own = polyp_skin(self.skins, *self.polyp.skin_cell(spot))
         for channel, value in zip(skin[:2], own[:2], strict=True):

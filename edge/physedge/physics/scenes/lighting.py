@@ -45,15 +45,15 @@ def specular(to_light: Floats, to_eye: Floats, normal: Floats, shininess: float)
     """Mirror-like part of the reflection on wet mucosa: Blinn's lobe `(n . h)^s (s + 2) / (2 pi)` [B].
 
     Args:
-        to_light: `(3, point)` vector to the light.
-        to_eye: `(3, point)` vector to the camera.
+        to_light: `(3, point)` unit vector to the light.
+        to_eye: `(3, point)` unit vector to the camera.
         normal: `(3, point)` unit normal, roughness of the film included.
         shininess: Exponent s; larger is a narrower highlight.
 
     Returns:
         `(point,)` float32, 0 or more.
     """
-    cosine = dot(unit(unit(to_light) + unit(to_eye)), normal)
+    cosine = dot(unit(to_light + to_eye), normal)
     lobe = np.exp(np.float32(shininess) * np.log(np.maximum(cosine, np.float32(1e-4))))
     return np.asarray(lobe * np.float32((shininess + 2.0) / (2.0 * np.pi)), dtype=np.float32)
 

@@ -27,6 +27,27 @@ TABLE = (512, 512)
 """Cells of the geometry tables: `(axial, angle)`."""
 
 _WINDOW_MM = 6.0
+_ROWS_PER_MM = np.float32(TABLE[0] / LENGTH_MM)
+_COLUMNS_PER_RAD = np.float32(TABLE[1] / (2.0 * np.pi))
+
+
+@dataclass(frozen=True, slots=True)
+class WallSurface:
+    """The wall at some of its points.
+
+    Attributes:
+        normal: `(3, point)` unit normal into the lumen.
+        cos: `(point,)` cosine of the angle around the centre line.
+        sin: `(point,)` its sine.
+        row: `(point,)` row of the geometry tables, fractional.
+        column: `(point,)` column of the geometry tables, fractional.
+    """
+
+    normal: F32
+    cos: Floats
+    sin: Floats
+    row: F32
+    column: F32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,52 +72,52 @@ class Lumen:
         steps = self.centre.shape[1]
         return np.asarray((z_mm * np.float32(steps / LENGTH_MM)).astype(np.int32) & (steps - 1), dtype=np.int32)
 
-    def locate(self, point: Floats) -> tuple[F32, F32, F32]:
-        """Table row, table column, and distance from the centre line (mm) of `(3, point)` positions."""
+    def _across(self, point: Floats) -> tuple[F32, F32, F32]:
+        """Offset from the centre line, x and y, and its length, mm."""
         step = self._axis_step(point[2])
         qx = point[0] - np.take(self.centre[0], step)
         qy = point[1] - np.take(self.centre[1], step)
-        row = point[2] * np.float32(TABLE[0] / LENGTH_MM)
-        return row, angle_of(qy, qx) * np.float32(TABLE[1] / (2.0 * np.pi)), np.sqrt(qx * qx + qy * qy)
+        return qx, qy, np.sqrt(qx * qx + qy * qy)
 
     def distance(self, point: Floats) -> tuple[F32, F32]:
-        """How far the wall is, in mm: `(safe, gap)`, both `(point,)`.
+        """How far the wall is from `(3, point)` positions, in mm: `(safe, gap)`, both `(point,)`.
 
         `gap` is the radial gap, negative behind the wall. `safe` never oversteps: the larger of the room to the
         smallest radius nearby and the gap as the steepest slope nearby shortens it.
         """
-        row, column, reach = self.locate(point)
+        qx, qy, reach = self._across(point)
+        row, column = point[2] * _ROWS_PER_MM, angle_of(qy, qx) * _COLUMNS_PER_RAD
         cell = (row.astype(np.int32) & (TABLE[0] - 1)) * TABLE[1] + (column.astype(np.int32) & (TABLE[1] - 1))
         gap = read_field(self.wall[0], row, column) - reach
         room = np.take(self.near_radius.reshape(-1), cell) - reach
         sloped = np.take(self.near_slack.reshape(-1), cell) * gap
         return np.minimum(np.maximum(np.float32(0.85) * room, sloped), np.float32(_WINDOW_MM)), gap
 
-    def normal(self, point: Floats) -> tuple[F32, F32, F32]:
-        """`(3, point)` unit normal into the lumen, and the table row and column of each point."""
-        row, column, reach = self.locate(point)
+    def surface(self, point: Floats) -> WallSurface:
+        """The wall at `(3, point)` positions on it."""
+        qx, qy, reach = self._across(point)
+        row, column = point[2] * _ROWS_PER_MM, angle_of(qy, qx) * _COLUMNS_PER_RAD
         reading = Reading(TABLE, row, column)
-        angle = column * np.float32(2.0 * np.pi / TABLE[1])
-        cos, sin = np.cos(angle), np.sin(angle)
-        slope = reading.of(self.wall[2]) / np.maximum(reach, np.float32(1e-3))
+        inverse = 1.0 / np.maximum(reach, np.float32(1e-3))
+        cos, sin = qx * inverse, qy * inverse
+        slope = reading.of(self.wall[2]) * inverse
         step = self._axis_step(point[2])
         # Minus the gradient of reach - radius, with the bending of the centre line taken along.
-        normal = np.empty_like(point)
+        normal = np.empty(point.shape, dtype=np.float32)
         normal[0] = -cos - slope * sin
         normal[1] = slope * cos - sin
         bend = np.take(self.centre[2], step) * normal[0] + np.take(self.centre[3], step) * normal[1]
         normal[2] = reading.of(self.wall[1]) - bend
-        return unit(normal), row, column
+        return WallSurface(unit(normal), cos, sin, row, column)
 
     def point_on_wall(self, z_mm: float, angle: float) -> tuple[F32, F32]:
         """`(3,)` position and `(3,)` inward normal of the wall at an axial position and an angle."""
         axial = np.array([z_mm], dtype=np.float32)
         column = np.array([angle * TABLE[1] / (2.0 * np.pi)], dtype=np.float32)
-        radius = read_field(self.wall[0], axial * np.float32(TABLE[0] / LENGTH_MM), column)
+        radius = read_field(self.wall[0], axial * _ROWS_PER_MM, column)
         x, y = self.centre[:2, self._axis_step(axial)]
         point = np.stack([x + radius * np.cos(angle), y + radius * np.sin(angle), axial]).astype(np.float32)
-        normal, _, _ = self.normal(point)
-        return point[:, 0], normal[:, 0]
+        return point[:, 0], self.surface(point).normal[:, 0]
 
 
 def draw_lumen(rng: np.random.Generator, *, clear_mm: float, spot: tuple[float, float], spot_mm: float) -> Lumen:

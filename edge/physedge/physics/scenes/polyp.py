@@ -15,9 +15,6 @@ SKIN = (128, 256)
 """Cells of the tables over the head's surface: `(polar angle from the wall's normal, azimuth)`."""
 
 
-_TETRAHEDRON = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]], dtype=np.float32)[..., None]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Polyp:
     """A polyp in lumen coordinates, mm.
@@ -72,12 +69,14 @@ class Polyp:
         stalk = np.sqrt(dot(away, away)) - np.float32(self.stalk_mm) * (1.0 + 0.5 * np.square(np.square(along)))
         return smooth_minimum(head, np.asarray(stalk, dtype=np.float32), 0.5 * self.stalk_mm)[0]
 
-    def normal(self, point: Floats) -> F32:
-        """`(3, point)` unit normal: differences of the distance at the corners of a tetrahedron."""
-        step = np.float32(0.04 * float(self.semi_mm.min()))
-        gradient = np.zeros(point.shape, dtype=np.float32)
-        for corner in _TETRAHEDRON:
-            gradient += corner * self.distance(point + step * corner)
+    def normal(self, point: Floats, distance: F32) -> F32:
+        """`(3, point)` unit normal from forward differences; `distance` is the one at the points."""
+        step = np.float32(0.03 * float(self.semi_mm.min()))
+        gradient = np.empty(point.shape, dtype=np.float32)
+        for axis in range(3):
+            shifted = point.copy()
+            shifted[axis] += step
+            gradient[axis] = self.distance(shifted) - distance
         return unit(gradient)
 
 

@@ -52,11 +52,11 @@ class Surfaces:
             level[near] = joined
         return np.minimum(safe, away), level
 
-    def polyp_share(self, point: Floats) -> F32:
-        """`(point,)` share of the polyp in the surface at each point: above a half it is polyp."""
+    def polyp_share(self, point: Floats) -> tuple[F32, F32]:
+        """Share of the polyp in the surface at each point, above a half it is polyp, and the polyp's distance."""
         assert self.polyp is not None
-        _, gap = self.lumen.distance(point)
-        return smooth_minimum(gap, self.polyp.distance(point), self.polyp.blend_mm)[1]
+        distance = self.polyp.distance(point)
+        return smooth_minimum(self.lumen.distance(point)[1], distance, self.polyp.blend_mm)[1], distance
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physedge.physics.scenes.acoustics import amplitude_from_db, log_compress
+from physedge.physics.scenes.breast import draw_breast
 from physedge.physics.scenes.fields import read_field, smooth_noise
 from physedge.physics.scenes.frame import SceneFrame, check_size
 from physedge.physics.scenes.inclusion import Inclusion
+from physedge.physics.scenes.liver import draw_liver
 from physedge.physics.scenes.machine import draw_convex_probe, draw_flat_probe, draw_settings
 from physedge.physics.scenes.scanner import Scanner
-from physedge.physics.scenes.tissue import Anatomy, draw_breast, draw_liver
+from physedge.physics.scenes.tissue import Anatomy
 from physedge.physics.scenes.tissue_motion import draw_tissue_motion
 
 F32 = NDArray[np.float32]
