@@ -16,6 +16,7 @@ from physedge_runtime.errors import GateFailed, IntegrityError, UsageError
 from physedge_runtime.verdict import Verdict
 
 if TYPE_CHECKING:
+    from physedge_runtime.keys import TrustLike, TrustStore
     from physedge_runtime.manifest import Manifest
     from physedge_runtime.net import Net
 
@@ -37,7 +38,7 @@ class Bundle:
         path: Where it was read from.
         manifest: What it says of itself.
         sha256: Of the whole file.
-        trust: Who vouches for it: `unsigned`, or the name of the key that signed it.
+        trust: Who vouches for it, in words: `unsigned`, `signature not checked`, or `signed by` the key that did.
         contents: Entry name to bytes.
     """
 
@@ -50,6 +51,11 @@ class Bundle:
     def read(self, entry: str) -> bytes:
         """The bytes of an entry."""
         return self.contents[entry]
+
+    @property
+    def manifest_sha256(self) -> str:
+        """What stays the same when the bundle is signed, signed anew, or stripped of its signature."""
+        return hashlib.sha256(self.contents[MANIFEST]).hexdigest()
 
     def open(
         self,
@@ -144,30 +150,41 @@ def canonical_zip(contents: Mapping[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def read_bundle(path: Path) -> Bundle:
+def read_bundle(path: Path, *, trust: TrustLike | TrustStore | None = None) -> Bundle:
     """Read a bundle; nothing of it is believed before it was checked.
 
-    Order: size, zip form, entry names, byte-for-byte canonical form, manifest, hash of every entry. No parser but
-    those of the zip
-    directory and of the manifest sees a byte before the hashes hold.
+    Order: size, zip form, entry names, byte-for-byte canonical form, signature, manifest, hash of every entry. No
+    parser but that of the zip directory sees a byte before the signature holds, and none but those two and the
+    manifest's before the hashes do.
+
+    Args:
+        path: The file.
+        trust: Public key files, one of which must have signed; `physedge_runtime.keys.ANYBODY` accepts every bundle.
+            Where None, the keys of the device's configuration count; without any, unsigned bundles are accepted, and
+            `Bundle.trust` says so.
 
     Raises:
-        UsageError: There is no such file (`PE-BUNDLE-001`).
-        IntegrityError: Anything else is not as it must be (`PE-BUNDLE-002` to `PE-BUNDLE-011`).
+        UsageError: There is no such file (`PE-BUNDLE-001`), or no such key.
+        IntegrityError: No trusted key vouches for it (`PE-SIGN-005` to `PE-SIGN-010`), or anything else is not as it
+            must be (`PE-BUNDLE-002` to `PE-BUNDLE-015`).
     """
+    from physedge_runtime.keys import trust_store
     from physedge_runtime.manifest import parse_manifest
+    from physedge_runtime.signature import check_signature
 
+    believed = trust_store(trust)
     data = _read_file(path)
     contents = _unpack(data, path.name)
     if MANIFEST not in contents:
         raise _refused("PE-BUNDLE-011", f"{path.name} has no {MANIFEST}", f"an entry {MANIFEST}")
+    vouched = check_signature(contents[MANIFEST], contents.get(SIGNATURE), believed, origin=path.name)
     manifest = parse_manifest(contents[MANIFEST], origin=path.name)
     _check_entries(manifest, contents, path.name)
     return Bundle(
         path=path,
         manifest=manifest,
         sha256=hashlib.sha256(data).hexdigest(),
-        trust="unsigned",
+        trust=vouched,
         contents=contents,
     )
 

@@ -22,15 +22,16 @@ from physedge_runtime.resize import prepare
 from physedge_runtime.results import Result, StageTimes
 
 if TYPE_CHECKING:
+    from physedge_runtime.keys import TrustLike, TrustStore
     from physedge_runtime.manifest import Artefact, GoldenCase, Manifest
     from physedge_runtime.spec import ModelSpec
 
 _NS_PER_MS = 1e6
 
 
-def load(path: Path | str) -> Bundle:
-    """Read a bundle and check every byte of it; see `physedge_runtime.bundle.read_bundle`."""
-    return read_bundle(Path(path))
+def load(path: Path | str, *, trust: TrustLike | TrustStore | None = None) -> Bundle:
+    """Read a bundle and check who vouches for it and every byte; see `physedge_runtime.bundle.read_bundle`."""
+    return read_bundle(Path(path), trust=trust)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,9 +46,10 @@ class GoldenReplay:
 class Net:
     """A network on an engine. Use as a context manager; frames may be handed in from several threads."""
 
-    def __init__(self, *, manifest: Manifest, artefact: Artefact, engine: Engine) -> None:
+    def __init__(self, *, manifest: Manifest, artefact: Artefact, engine: Engine, bundle_trust: str = "") -> None:
         self.manifest = manifest
         self.artefact = artefact
+        self.bundle_trust = bundle_trust
         self.spec: ModelSpec = manifest.spec
         self._engine = engine
 
@@ -91,6 +93,7 @@ class Net:
             result,
             age_ms=(decoded_ns - frame.captured_ns) / _NS_PER_MS,
             stages=replace(stages, postprocess_ms=(decoded_ns - inferred_ns) / _NS_PER_MS),
+            bundle_trust=self.bundle_trust,
         )
 
     def prepare(self, frame: Frame) -> NDArray[Any]:
@@ -168,7 +171,7 @@ def open_net(bundle: Bundle, *, engine: str, precision: str | None, threads: int
         outputs={output.name: (1, *output.shape) for output in manifest.outputs},
         threads=threads,
     )
-    net = Net(manifest=manifest, artefact=artefact, engine=open_engine(name, request))
+    net = Net(manifest=manifest, artefact=artefact, engine=open_engine(name, request), bundle_trust=bundle.trust)
     if name != "fake":
         try:
             net.replay_golden(bundle)

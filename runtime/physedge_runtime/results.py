@@ -79,6 +79,7 @@ class Result:
         signal: Health of the picture.
         trust: Trust in the answer.
         engine: Fingerprint of the engine that answered.
+        bundle_trust: Who vouches for the bundle: `unsigned`, `signature not checked`, or the key that signed it.
     """
 
     frame_id: int
@@ -89,6 +90,7 @@ class Result:
     signal: Signal = Signal.LIVE
     trust: Trust = field(default_factory=Trust)
     engine: str = ""
+    bundle_trust: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

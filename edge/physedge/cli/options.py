@@ -27,6 +27,10 @@ MaxDropOption = Annotated[
     float | None,
     typer.Option("--max-drop", min=0, max=1, help="An absolute bound on the mean loss, besides the share."),
 ]
+TrustOption = Annotated[
+    list[Path] | None,
+    typer.Option("--trust", help="Public key NAME.pub; one of those given must have signed. May be repeated."),
+]
 AllowRejectedOption = Annotated[
     bool, typer.Option("--allow-rejected", help="Open a bundle that was not accepted; every result says so.")
 ]

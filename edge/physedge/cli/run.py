@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from physedge.cli.console import console, emit, note, say
-from physedge.cli.options import AllowRejectedOption, EngineOption, JsonOption, PrecisionOption, ThreadsOption
+from physedge.cli.options import (
+    AllowRejectedOption,
+    EngineOption,
+    JsonOption,
+    PrecisionOption,
+    ThreadsOption,
+    TrustOption,
+)
 from physedge_runtime.errors import UsageError
 
 if TYPE_CHECKING:
@@ -45,6 +52,7 @@ def run(
     deadline_ms: Annotated[float | None, typer.Option("--deadline-ms", help="From capture to answer.")] = None,
     max_age_ms: Annotated[float | None, typer.Option("--max-age-ms", help="An older answer is withdrawn.")] = None,
     allow_rejected: AllowRejectedOption = False,
+    trust: TrustOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """Stream: the newest frame of a live source, every frame of a file; results with age, signal and trust."""
@@ -58,7 +66,7 @@ def run(
     try:
         path, sentence = _bundle(bundle)
         note(sentence)
-        opened = read_bundle(path)
+        opened = read_bundle(path, trust=trust)
         with opened.open(engine=engine, precision=precision, threads=threads, allow_rejected=allow_rejected) as net:
             note(f"{opened.manifest.spec.name}, verdict {opened.manifest.verdict}, {opened.trust}, on {net.engine}")
             running = stream(
@@ -77,7 +85,8 @@ def run(
         opened_source.close()
     summary = running.summary()
     say(*summary.lines(), *(f"wrote {name}" for name in _written(sink or [], record)), json_output=json_output)
-    emit({**summary.to_dict(), "bundle": str(path), "bundle_sha256": opened.sha256}, json_output)
+    told = {"bundle": str(path), "bundle_sha256": opened.sha256, "bundle_trust": opened.trust}
+    emit({**summary.to_dict(), **told}, json_output)
     if interrupted:
         raise typer.Exit(_INTERRUPTED)
 

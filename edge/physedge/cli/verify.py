@@ -16,6 +16,7 @@ from physedge.cli.options import (
     SeedOption,
     StrictOption,
     ThreadsOption,
+    TrustOption,
 )
 
 
@@ -27,10 +28,11 @@ def verify(
     strict: StrictOption = False,
     max_drop: MaxDropOption = None,
     threads: ThreadsOption = None,
+    trust: TrustOption = None,
     seed: SeedOption = 0,
     json_output: JsonOption = False,
 ) -> None:
-    """Check every byte, replay the golden frames, and judge the accuracy where data is given."""
+    """Check the signature and every byte, replay the golden frames, and judge the accuracy where data is given."""
     from physedge.cli.console import progress
     from physedge.cli.verdicts import verdict_lines
     from physedge.deploy.verify import verify as run_verify
@@ -38,7 +40,7 @@ def verify(
     from physedge_calibrate.tolerance import strict as strict_tolerance
     from physedge_runtime.bundle import read_bundle
 
-    opened = read_bundle(bundle)
+    opened = read_bundle(bundle, trust=trust)
     say(f"{bundle.name}: every byte agrees with the manifest; {opened.trust}", json_output=json_output)
     found = run_verify(
         opened,

@@ -23,6 +23,7 @@ def describe_stream(info: StreamInfo, utc: str) -> dict[str, Any]:
         "live": info.live,
         "period_ms": None if info.period_ns is None else _short(info.period_ns / 1e6),
         "bundle": info.bundle,
+        "bundle_trust": info.bundle_trust,
         "engine": info.engine,
         "classes": list(info.classes),
         "max_age_ms": info.max_age_ms,

@@ -365,6 +365,7 @@ def _stream_info(net: Answering, source: Source, options: StreamOptions) -> Stre
         engine=net.engine,
         classes=tuple(getattr(spec, "classes", ())),
         bundle=f"{spec.name} {spec.version}" if spec is not None else "",
+        bundle_trust=getattr(net, "bundle_trust", ""),
         max_age_ms=options.oldest_ms(live=source.info.live),
         frame_spec=getattr(spec, "frame", None),
     )

@@ -115,6 +115,7 @@ class StreamInfo:
         engine: Fingerprint of what answers.
         classes: Names of the classes, empty for a reconstruction.
         bundle: Name and version of the network.
+        bundle_trust: Who vouches for the bundle, in words; empty where the network came without one.
         max_age_ms: Above it an answer is withdrawn; None for never.
         frame_spec: How a picture is brought to the network's grid; None for voltages or where it is not known.
     """
@@ -125,5 +126,6 @@ class StreamInfo:
     engine: str
     classes: tuple[str, ...] = ()
     bundle: str = ""
+    bundle_trust: str = ""
     max_age_ms: float | None = None
     frame_spec: FrameSpec | None = None
