@@ -175,3 +175,32 @@ def test_missing_or_empty_folders_are_one_sentence(home: Path, tmp_path: Path, c
         export(options(home, precision="int8", calibration=tmp_path / calibration))
     with pytest.raises(UsageError, match=r"PE-DATA-00[12]"):
         export(options(home, data=tmp_path / calibration))
+
+
+def test_tensorrt_without_a_gpu_delivers_graphs_and_a_recipe_and_claims_nothing(home: Path) -> None:
+    import json
+
+    report = export(options(home, target="tensorrt", output=home / "rtx.physedge"))
+    assert report.verdict is Verdict.NOT_RUN
+    assert report.passed
+    assert any("no engine was built" in sentence for sentence in report.statements)
+    bundle = load(report.bundle)
+    recipe = json.loads(bundle.read("tensorrt/recipe.json"))
+    assert recipe["graph"] == "model.fp16.onnx"
+    assert recipe["graph_sha256"] == bundle.manifest.entries["model.fp16.onnx"].sha256
+    assert "--stronglyTyped" in recipe["trtexec"]
+    with bundle.open(engine="onnxruntime", threads=1) as net:
+        assert net.artefact.precision == "fp32"
+
+
+def test_int8_for_tensorrt_is_symmetric_and_says_so(home: Path) -> None:
+    import onnx
+
+    report = export(
+        options(home, target="tensorrt", precision="int8", calibration=home / "data", output=home / "rtx8.physedge")
+    )
+    graph = onnx.load_from_string(load(report.bundle).read("model.int8-gpu.onnx")).graph
+    zeros = [t for t in graph.initializer if "zero_point" in t.name]
+    assert zeros
+    assert all(np.all(onnx.numpy_helper.to_array(tensor) == 0) for tensor in zeros)
+    assert report.manifest.shipped == {"tensorrt": "model.int8-gpu.onnx"}

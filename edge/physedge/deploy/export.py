@@ -159,7 +159,10 @@ def export(options: ExportOptions, progress: Progress = no_progress, *, network:
         _quantise(work, traced, calibration)
     else:
         work.statements.append("no INT8 graph was made: it needs --calib DIR, and there is no default set")
-    shipped, verdict = _judge(work)
+    if options.target == "tensorrt":
+        shipped, verdict = _prepare_tensorrt(work, traced, module, calibration)
+    else:
+        shipped, verdict = _judge(work)
     return _pack(work, module, shipped, verdict)
 
 
@@ -274,6 +277,39 @@ def _quantise(work: _Work, traced: TracedGraph, calibration: Calibration) -> Non
     work.statements.append(f"INT8: {quantised.int8_mac_share:.1%} of the multiply-accumulates, {calibration.summary}")
 
 
+def _prepare_tensorrt(
+    work: _Work, traced: TracedGraph, module: nn.Module | None, calibration: Calibration | None
+) -> tuple[dict[str, str], Verdict]:
+    """Graphs and recipe for an engine that is built on the device; nobody judges it here."""
+    from physedge.deploy.gpu import NOT_BUILT, half_graph, signed_graph
+    from physedge_export.targets.tensorrt import RECIPE_ENTRY, recipe
+
+    spec = work.network.spec
+    chosen = work.graphs[0]
+    if module is not None and work.options.precision != "fp32":
+        with work.progress("tracing in half precision", None):
+            half = half_graph(module, spec)
+        work.graphs.append(half)
+        work.methods[half.entry] = "traced in half precision, physics in float32"
+        chosen = half
+    if calibration is not None:
+        with work.progress("quantising for TensorRT", None):
+            signed, quantised = signed_graph(traced, calibration)
+        work.graphs.append(signed)
+        work.methods[signed.entry] = quantised.method
+        work.shares[signed.entry] = quantised.int8_mac_share
+        chosen = signed if work.options.precision == "int8" else chosen
+    plan = recipe(chosen.entry, chosen.data, chosen.precision, spec)
+    work.extra[RECIPE_ENTRY] = plan.to_bytes()
+    work.statements += [
+        f"delivered for TensorRT: {', '.join(graph.entry for graph in work.graphs)} and {RECIPE_ENTRY}",
+        NOT_BUILT,
+        f"on the device: {plan.trtexec}",
+    ]
+    work.verdicts.append(not_run(chosen, "tensorrt", NOT_BUILT))
+    return {"tensorrt": chosen.entry}, Verdict.NOT_RUN
+
+
 def _once(advance: Advance) -> None:
     advance()
 
@@ -321,7 +357,12 @@ def _pack(work: _Work, module: nn.Module | None, shipped: dict[str, str], verdic
             frames=tuple(frames), answers=answer_golden(full, REFERENCE_ENGINE, spec, work.outputs, frames)
         )
         errors = {
-            graph.entry: golden_error(golden, answer_golden(graph, work.engine, spec, work.outputs, frames))
+            graph.entry: golden_error(
+                golden,
+                answer_golden(
+                    graph, work.engine, spec, work.outputs, frames, emulate=work.options.target == "tensorrt"
+                ),
+            )
             for graph in work.graphs
         }
         parameters, macs = _cost(module, work)

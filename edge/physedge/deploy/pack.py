@@ -82,14 +82,31 @@ class Contents:
 
 
 def answer_golden(
-    graph: Graph, engine: str, spec: ModelSpec, outputs: Sequence[Output], frames: Sequence[NDArray[Any]]
+    graph: Graph,
+    engine: str,
+    spec: ModelSpec,
+    outputs: Sequence[Output],
+    frames: Sequence[NDArray[Any]],
+    *,
+    emulate: bool = False,
 ) -> tuple[dict[str, NDArray[np.float32]], ...]:
-    """What a graph on an engine answers for raw frames."""
+    """What a graph on an engine answers for raw frames.
+
+    Args:
+        graph: The graph.
+        engine: Its engine.
+        spec: The declaration of the network.
+        outputs: Of the graph.
+        frames: Raw frames.
+        emulate: Compute Q/DQ in float as it is written: what a GPU's 32-bit accumulators give, and this processor's
+            INT8 kernels would not.
+    """
     request = EngineRequest(
         graph=graph.data,
         graph_sha256=graph.sha256,
         input_shape=(1, *spec.input_shape),
         outputs={output.name: (1, *output.shape) for output in outputs},
+        options={"optimise": not emulate},
     )
     with open_engine(engine, request) as opened:
         return tuple(opened.infer(_input(frame, spec)) for frame in frames)
