@@ -87,7 +87,8 @@ def run_demo(
 
 def _scenes(folder: Path, frames: int, progress: Progress) -> tuple[Path, Path]:
     from physedge.data.scene_files import write_video
-    from physedge.data.synthesize import SynthesisRequest, synthesize
+    from physedge.data.synthesis import SynthesisRequest
+    from physedge.data.synthesize import synthesize
 
     data, film = folder / "data", folder / "film"
     with progress("drawing synthetic endoscopy for calibration and verdict", DATA_FRAMES) as advance:
@@ -138,7 +139,6 @@ def _stream(
     on_item: Callable[[StreamedFrame], object],
 ) -> StreamSummary:
     from physedge_runtime.sinks.table import open_sink
-
     from physedge_runtime.stream.loop import stream
 
     overlay_video, results = outputs
