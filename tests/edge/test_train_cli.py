@@ -2,24 +2,53 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from rich.console import Console
 from tiny_segmenter import write_task
 
 from physedge.cli.app import main
 from physedge.project import read_project
 from physedge.train.asked import classes_from_word, options_from_words, size_from_word
+from physedge.train.fit import fit
+from physedge.train.progress import TrainingBar
 from physedge_runtime.errors import UsageError
 from physedge_runtime.frame import Colour
 
 SUPPORT = Path(__file__).parents[1] / "support"
 _TINY = ("train", "tiny_segmenter:tiny", "--data", "task", "--size", "32", "--accelerator", "cpu", "--devices", "1")
+
+
+_PLAIN: dict[str, Any] = {
+    "model": "tiny_segmenter:tiny",
+    "data": [Path("task")],
+    "size": "32",
+    "classes": "square",
+    "grey": False,
+    "physics": "paper",
+    "augment": "none",
+    "output": None,
+    "epochs": 2,
+    "batch": 4,
+    "learning_rate": 0.01,
+    "progressive": False,
+    "seed": 4,
+    "workers": 0,
+    "devices": "1",
+    "nodes": 1,
+    "strategy": "auto",
+    "accelerator": "cpu",
+    "resume": False,
+}
 
 
 def _run(*words: str) -> int:
@@ -73,35 +102,26 @@ def test_an_interrupt_keeps_the_last_epoch_and_says_so(tmp_path: Path) -> None:
 
 
 def test_words_become_options() -> None:
-    plain = {
-        "model": "package.module:Factory",
-        "data": [Path("a")],
-        "size": "64x96",
-        "classes": "liver, tumour",
-        "grey": True,
-        "physics": "strict",
-        "augment": "mild",
-        "output": None,
-        "epochs": 3,
-        "batch": 2,
-        "learning_rate": 0.1,
-        "progressive": False,
-        "seed": 4,
-        "workers": 0,
-        "devices": "2",
-        "nodes": 3,
-        "strategy": "ddp",
-        "accelerator": "cpu",
-        "resume": False,
-    }
-    options = options_from_words(**plain)  # type: ignore[arg-type]
+    options = options_from_words(
+        **{
+            **_PLAIN,
+            "model": "package.module:Factory",
+            "size": "64x96",
+            "classes": "liver, tumour",
+            "grey": True,
+            "physics": "strict",
+            "devices": "2",
+            "nodes": 3,
+            "strategy": "ddp",
+        }
+    )
     assert (options.height_px, options.width_px, options.colour) == (64, 96, Colour.GREY)
     assert options.classes == ("background", "liver", "tumour")
     assert options.output == Path("runs/factory")
     assert (options.devices, options.nodes, options.strategy) == ("2", 3, "ddp")
     for word in ("physics", "augment", "size"):
         with pytest.raises(UsageError, match=f"PE-TRAIN-001: {word} = 'much'.*--{word}"):
-            options_from_words(**{**plain, word: "much"})  # type: ignore[arg-type]
+            options_from_words(**{**_PLAIN, word: "much"})
 
 
 def test_sizes_and_classes_as_they_are_written() -> None:
@@ -109,3 +129,14 @@ def test_sizes_and_classes_as_they_are_written() -> None:
     assert classes_from_word("background,polyp") == ("background", "polyp")
     with pytest.raises(UsageError, match="PE-TRAIN-001"):
         size_from_word("0x7")
+
+
+def test_the_bar_shows_epoch_loss_and_dice(tmp_path: Path) -> None:
+    screen = io.StringIO()
+    task = write_task(tmp_path / "task", train=8, val=2)
+    options = options_from_words(**{**_PLAIN, "data": [task], "output": tmp_path / "run"})
+    fit(options, callbacks=(TrainingBar(Console(file=screen, force_terminal=True, width=80)),))
+    shown = screen.getvalue()
+    assert "epoch 2/2" in shown
+    assert "validating" in shown
+    assert re.search(r"loss \d\.\d{3}  Dice \d\.\d{3}", shown)

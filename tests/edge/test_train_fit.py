@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 from tiny_segmenter import write_scenes, write_task
 
+from physedge.models.registry import load_factory
 from physedge.project import read_project
 from physedge.train.fit import build_network, fit, spec_of
 from physedge.train.guards import first_not_finite
@@ -289,3 +290,16 @@ def test_the_average_lags_behind_and_counts_whole_numbers() -> None:
     move_average(average, network, 0.75)
     assert average.weight.tolist() == [1.5, 1.5]
     assert int(average.num_batches_tracked or 0) == 7
+
+
+@pytest.mark.parametrize("model", ["pmrnet", "pmrnet_e"])
+def test_strict_weights_are_opened_as_strict_ones(tmp_path: Path, model: str) -> None:
+    options = _options(tmp_path, tmp_path / "run", model=model, physics="strict", width_px=64)
+    write_project(tmp_path, options)
+    project = read_project(tmp_path)
+    assert project is not None
+    strict = load_factory(project.model)(classes=1, channels=3)
+    trained = build_network(options, spec_of(options), for_training=False)
+    assert {name: value.shape for name, value in strict.state_dict().items()} == {
+        name: value.shape for name, value in trained.state_dict().items()
+    }

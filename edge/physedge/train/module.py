@@ -90,7 +90,7 @@ class SegmentationTraining(pl.LightningModule):
         changed, truth = augment(planar, labels, self._strength, self._generator, self._size)
         outputs = answers(self.network, self._normalise(changed))
         loss = self._loss(outputs, truth)
-        self.log("loss", loss, prog_bar=True, on_step=True, on_epoch=True, batch_size=len(labels), sync_dist=False)
+        self.log("loss", loss, on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=True)
         return loss
 
     def on_train_batch_end(self, outputs: object, batch: Batch, batch_idx: int) -> None:
@@ -125,7 +125,7 @@ class SegmentationTraining(pl.LightningModule):
         summed = cast(Tensor, self.trainer.strategy.reduce(table, reduce_op="sum"))
         self.scores = summed.cpu().double().numpy()
         for name, value in zip(SCORES, self.scores.mean(axis=0), strict=True):
-            self.log(f"val_{name}", float(value), prog_bar=name == "dice", rank_zero_only=False, sync_dist=False)
+            self.log(f"val_{name}", float(value), sync_dist=False)
 
 
 class RateSchedule:

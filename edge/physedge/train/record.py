@@ -82,7 +82,7 @@ class RunRecorder(pl.Callback):
             trainer.current_epoch + 1,
             trainer.global_step,
             float(trainer.optimizers[0].param_groups[0]["lr"]),
-            float(trainer.callback_metrics["loss_epoch"]),
+            float(trainer.callback_metrics["loss"]),
             *means,
             round(time.monotonic() - self._started, 3),
         )

@@ -14,6 +14,7 @@ from physedge_runtime.spec import ModelSpec
 
 CONFIG, SPEC, BEST_WEIGHTS, LAST_CHECKPOINT = "config.toml", "spec.toml", "best.safetensors", "last.ckpt"
 VALIDATION = "validation.csv"
+STRICT_FACTORIES = "physedge.models.strict"
 
 FREE_TO_CHANGE = frozenset({"output", "workers", "devices", "nodes", "strategy", "accelerator", "resume", "data"})
 """Options that a resumed run may change: they say where and how, not what."""
@@ -57,8 +58,9 @@ def write_project(folder: Path, options: TrainOptions) -> Path:
         The file.
     """
     path = folder / PROJECT_FILE
+    is_strict = options.physics == "strict" and ":" not in options.model
     rows = {
-        "model": options.model,
+        "model": f"{STRICT_FACTORIES}:{options.model}" if is_strict else options.model,
         "weights": _relative(options.output / BEST_WEIGHTS, folder),
         "spec": _relative(options.output / SPEC, folder),
         "data": _relative(options.data[0], folder),
