@@ -12,7 +12,7 @@ from datetime import date
 from pathlib import Path
 
 from physedge_runtime.bundle import MANIFEST, SIGNATURE, Bundle, canonical_zip, read_bundle, write_atomically
-from physedge_runtime.errors import BuildError
+from physedge_runtime.errors import BuildError, UsageError
 from physedge_runtime.keys import ANYBODY, TrustedKey, TrustStore, read_private_key
 from physedge_runtime.signature import SIGNATURE_BYTES, Signature, check_signature, signed_message
 
@@ -57,23 +57,25 @@ def command_signer(command: str, key: TrustedKey) -> Signer:
     return Signer(key=key, sign=lambda message: _ask(command, message))
 
 
-def sign_bundle(path: Path, signer: Signer, *, not_after: date | None = None) -> Bundle:
+def sign_bundle(path: Path, signer: Signer, *, not_after: date | None = None, release: int | None = None) -> Bundle:
     """Sign a bundle in place, atomically; a signature that is there is replaced, nothing else changes.
 
     Args:
         path: The bundle; every byte is checked first.
         signer: Whose signature it gets.
         not_after: Last day (UTC) on which the signature counts; None for ever.
+        release: Number that the manifest gets; as it is where None.
 
     Returns:
         The bundle as it is now, verified.
 
     Raises:
+        UsageError: The release is negative (`PE-SIGN-015`).
         IntegrityError: The bundle does not hold.
         BuildError: The signer failed, or its answer does not fit the key (`PE-SIGN-012`).
     """
     bundle = read_bundle(path, trust=ANYBODY)
-    manifest = bundle.read(MANIFEST)
+    manifest = _manifest(bundle, release)
     message = signed_message(manifest, signer.key.key_id, not_after)
     entry = Signature(
         key_id=signer.key.key_id, not_after=not_after, signature=signer.sign(message).ljust(SIGNATURE_BYTES, b"\0")
@@ -83,8 +85,18 @@ def sign_bundle(path: Path, signer: Signer, *, not_after: date | None = None) ->
         check_signature(manifest, entry, trust, origin=path.name, today=not_after)
     except Exception as error:
         raise _failed(f"what was signed does not fit the key {signer.key.name}", "the key's own signature") from error
-    write_atomically(path, canonical_zip({**bundle.contents, SIGNATURE: entry}))
+    write_atomically(path, canonical_zip({**bundle.contents, MANIFEST: manifest, SIGNATURE: entry}))
     return read_bundle(path, trust=trust if not_after is None or not_after >= date.today() else ANYBODY)
+
+
+def _manifest(bundle: Bundle, release: int | None) -> bytes:
+    if release is None:
+        return bundle.read(MANIFEST)
+    if release < 0:
+        raise UsageError(
+            "PE-SIGN-015", found=f"release {release}", expected="0 or more", next_step="choose another --release"
+        )
+    return bundle.manifest.model_copy(update={"release": release}).canonical_bytes()
 
 
 def _ask(command: str, message: bytes) -> bytes:

@@ -31,6 +31,10 @@ TrustOption = Annotated[
     list[Path] | None,
     typer.Option("--trust", help="Public key NAME.pub; one of those given must have signed. May be repeated."),
 ]
+RootOption = Annotated[
+    Path | None,
+    typer.Option("--root", help="Where bundles are installed; as device.toml says, else ~/.local/state/physedge."),
+]
 AllowRejectedOption = Annotated[
     bool, typer.Option("--allow-rejected", help="Open a bundle that was not accepted; every result says so.")
 ]

@@ -14,6 +14,7 @@ from physedge.cli.options import (
     EngineOption,
     JsonOption,
     PrecisionOption,
+    RootOption,
     ThreadsOption,
     TrustOption,
 )
@@ -53,10 +54,14 @@ def run(
     max_age_ms: Annotated[float | None, typer.Option("--max-age-ms", help="An older answer is withdrawn.")] = None,
     allow_rejected: AllowRejectedOption = False,
     trust: TrustOption = None,
+    installed: Annotated[
+        str | None, typer.Option("--installed", help="Name of a network that physedge install put here.")
+    ] = None,
+    root: RootOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """Stream: the newest frame of a live source, every frame of a file; results with age, signal and trust."""
-    from physedge_runtime.bundle import read_bundle
+    from physedge.deploy.opening import OpenRequest, open_chosen
     from physedge_runtime.sources.table import open_source
     from physedge_runtime.stream.loop import stream
 
@@ -64,10 +69,20 @@ def run(
     sinks = _sinks(sink or [], record)
     opened_source.open()  # first: a missing camera should not wait for a network
     try:
-        path, sentence = _bundle(bundle)
+        opened, ready, sentence = open_chosen(
+            OpenRequest(
+                bundle=bundle,
+                installed=installed,
+                root=root,
+                trust=trust,
+                engine=engine,
+                precision=precision,
+                threads=threads,
+                allow_rejected=allow_rejected,
+            )
+        )
         note(sentence)
-        opened = read_bundle(path, trust=trust)
-        with opened.open(engine=engine, precision=precision, threads=threads, allow_rejected=allow_rejected) as net:
+        with ready as net:
             note(f"{opened.manifest.spec.name}, verdict {opened.manifest.verdict}, {opened.trust}, on {net.engine}")
             running = stream(
                 net,
@@ -85,7 +100,7 @@ def run(
         opened_source.close()
     summary = running.summary()
     say(*summary.lines(), *(f"wrote {name}" for name in _written(sink or [], record)), json_output=json_output)
-    told = {"bundle": str(path), "bundle_sha256": opened.sha256, "bundle_trust": opened.trust}
+    told = {"bundle": str(opened.path), "bundle_sha256": opened.sha256, "bundle_trust": opened.trust}
     emit({**summary.to_dict(), **told}, json_output)
     if interrupted:
         raise typer.Exit(_INTERRUPTED)
@@ -100,12 +115,6 @@ def _source_text(source: str | None, camera: int | None) -> str:
             next_step="give --camera 0, or --source FILE, DIR or URL",
         )
     return source if source is not None else str(camera)
-
-
-def _bundle(path: Path | None) -> tuple[Path, str]:
-    from physedge.deploy.choice import default_bundle
-
-    return (path, f"running {path}") if path is not None else default_bundle()
 
 
 def _sinks(texts: list[str], record: Path | None) -> list[Sink]:

@@ -31,6 +31,9 @@ def sign(
     not_after: Annotated[
         datetime | None, typer.Option("--not-after", formats=["%Y-%m-%d"], help="Last day (UTC) it counts.")
     ] = None,
+    release: Annotated[
+        int | None, typer.Option("--release", min=0, help="Number that a device never goes back behind.")
+    ] = None,
     json_output: JsonOption = False,
 ) -> None:
     """Sign a bundle (Ed25519 over its manifest, which holds the hash of every entry), or make a key pair."""
@@ -47,7 +50,7 @@ def sign(
             next_step="physedge sign --new-key maker.pem, then physedge sign BUNDLE --key maker.pem",
         )
     chosen = _signer(key, signer)
-    signed = sign_bundle(bundle, chosen, not_after=not_after.date() if not_after else None)
+    signed = sign_bundle(bundle, chosen, not_after=not_after.date() if not_after else None, release=release)
     say(f"{bundle.name}: release {signed.manifest.release}, {signed.trust}", json_output=json_output)
     emit(
         {
