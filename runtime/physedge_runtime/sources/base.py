@@ -49,7 +49,7 @@ class Source(Protocol):
         ...
 
     def open(self) -> None:
-        """Make it ready to be read; allowed again after `close`.
+        """Make it ready to be read; allowed again after `close`, and of no effect while it is open.
 
         Raises:
             SourceError: It is not there; `SignalLost` where trying again may help.

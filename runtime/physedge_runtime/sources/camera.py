@@ -51,6 +51,8 @@ class CameraSource:
         Raises:
             SourceError: There is no such camera (`PE-SRC-001`), or it went away (`PE-SRC-008`).
         """
+        if self._capture is not None:
+            return
         cv2 = import_opencv()
         if isinstance(self._device, str) and self._device.startswith(GSTREAMER):
             capture = cv2.VideoCapture(self._device.removeprefix(GSTREAMER), cv2.CAP_GSTREAMER)

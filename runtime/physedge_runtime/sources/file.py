@@ -43,6 +43,8 @@ class VideoFileSource:
         Raises:
             SourceError: The file is missing (`PE-SRC-002`) or is no video (`PE-SRC-003`).
         """
+        if self._capture is not None:
+            return
         if not self._path.is_file():
             raise missing_file(self._path)
         cv2 = import_opencv()

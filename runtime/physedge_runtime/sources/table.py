@@ -9,11 +9,14 @@ from pathlib import Path
 from physedge_runtime.errors import UsageError
 from physedge_runtime.sources.base import Source
 from physedge_runtime.sources.camera import GSTREAMER, CameraSource
+from physedge_runtime.sources.dicom import DICOM, DICOM_SUFFIXES, DicomSource
 from physedge_runtime.sources.file import VideoFileSource
 from physedge_runtime.sources.folder import FolderSource
+from physedge_runtime.sources.igtl import IGTL, IgtlSource
 from physedge_runtime.sources.picture import is_picture_file
 from physedge_runtime.sources.synthetic import SYNTHETIC, parse_synthetic
 from physedge_runtime.sources.url import URL_SCHEMES, UrlSource
+from physedge_runtime.sources.voltages import VOLTAGES, parse_voltage_source
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +36,32 @@ class SourceKind:
     make: Callable[[str], Source]
 
 
+def _scheme(text: str) -> str:
+    scheme, separator, _ = text.partition("://")
+    return scheme.lower() if separator else ""
+
+
+def _starts(prefix: str) -> Callable[[str], bool]:
+    return lambda text: text.startswith(prefix)
+
+
+def _is_dicom(text: str) -> bool:
+    return text.startswith(DICOM) or Path(text).suffix.lower() in DICOM_SUFFIXES
+
+
+def _dicom_path(text: str) -> Path:
+    return Path(text.removeprefix(DICOM))
+
+
 SOURCES: tuple[SourceKind, ...] = (
     SourceKind("camera", "0 or /dev/video0", lambda text: text.isdecimal(), lambda text: CameraSource(int(text))),
-    SourceKind("device", "/dev/video0", lambda text: text.startswith("/dev/video"), CameraSource),
-    SourceKind("gstreamer", "gstreamer:PIPELINE", lambda text: text.startswith(GSTREAMER), CameraSource),
-    SourceKind("synthetic", "synthetic:640x480@30", lambda text: text.startswith(SYNTHETIC), parse_synthetic),
+    SourceKind("device", "/dev/video0", _starts("/dev/video"), CameraSource),
+    SourceKind("gstreamer", "gstreamer:PIPELINE", _starts(GSTREAMER), CameraSource),
+    SourceKind("synthetic", "synthetic:640x480@30", _starts(SYNTHETIC), parse_synthetic),
     SourceKind("url", "rtsp://... or http://...", lambda text: _scheme(text) in URL_SCHEMES, UrlSource),
+    SourceKind("igtl", "igtl://HOST:18944/DEVICE", lambda text: _scheme(text) == IGTL, IgtlSource),
+    SourceKind("voltages", "voltages:FILE or voltages:tcp://HOST:PORT", _starts(VOLTAGES), parse_voltage_source),
+    SourceKind("dicom", "a.dcm or dicom:FILE", _is_dicom, lambda text: DicomSource(_dicom_path(text))),
     SourceKind("folder", "DIR/", lambda text: Path(text).is_dir(), lambda text: FolderSource(Path(text))),
     SourceKind("picture", "a.png", lambda text: is_picture_file(Path(text)), lambda text: FolderSource(Path(text))),
     SourceKind("file", "clip.mp4", lambda text: not _scheme(text), lambda text: VideoFileSource(Path(text))),
@@ -63,8 +86,3 @@ def open_source(text: str) -> Source:
         expected=" | ".join(kind.written for kind in SOURCES),
         next_step="correct --source",
     )
-
-
-def _scheme(text: str) -> str:
-    scheme, separator, _ = text.partition("://")
-    return scheme.lower() if separator else ""

@@ -53,6 +53,8 @@ class UrlSource:
         Raises:
             SignalLost: Nobody answers, or what is sent is no video (`PE-SRC-006`).
         """
+        if self._capture is not None:
+            return
         cv2 = import_opencv()
         limits = [
             *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _OPEN_TIMEOUT_MS),
