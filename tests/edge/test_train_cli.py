@@ -37,6 +37,7 @@ _PLAIN: dict[str, Any] = {
     "physics": "paper",
     "augment": "none",
     "output": None,
+    "weights": None,
     "epochs": 2,
     "batch": 4,
     "learning_rate": 0.01,

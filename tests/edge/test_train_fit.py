@@ -18,11 +18,11 @@ from tiny_segmenter import write_scenes, write_task
 
 from physedge.models.registry import load_factory
 from physedge.project import read_project
-from physedge.train.fit import build_network, fit, spec_of
+from physedge.train.fit import begin_with, build_network, fit, spec_of
 from physedge.train.guards import first_not_finite
 from physedge.train.module import move_average
 from physedge.train.options import TrainOptions
-from physedge.train.record import COLUMNS
+from physedge.train.record import COLUMNS, save_weights
 from physedge.train.run_files import spec_text, write_project
 from physedge_runtime.errors import BuildError, EnvironmentFault, UsageError
 from physedge_runtime.frame import Colour, Crop, FrameSpec
@@ -303,3 +303,23 @@ def test_strict_weights_are_opened_as_strict_ones(tmp_path: Path, model: str) ->
     assert {name: value.shape for name, value in strict.state_dict().items()} == {
         name: value.shape for name, value in trained.state_dict().items()
     }
+
+
+def test_a_training_begins_with_given_weights(
+    trained: tuple[TrainOptions, Any, list[str]], task: Path, tmp_path: Path
+) -> None:
+    options = _options(task, tmp_path / "run", epochs=1, weights=trained[1].weights, learning_rate=1e-6)
+    assert fit(options).best.dice == pytest.approx(trained[1].best.dice, abs=0.02)
+    (tmp_path / "none.safetensors").write_bytes(b"nothing")
+    with pytest.raises(UsageError, match="PE-NETWORK-003"):
+        fit(_options(task, tmp_path / "other", weights=tmp_path / "none.safetensors"))
+
+
+def test_heads_for_training_stay_fresh_beside_given_weights(task: Path, tmp_path: Path) -> None:
+    options = _options(task, tmp_path, model="pmrnet_e")
+    spec = spec_of(options)
+    network, donor = build_network(options, spec), build_network(options, spec, for_training=False)
+    save_weights(donor, tmp_path / "donor.safetensors")
+    begin_with(network, tmp_path / "donor.safetensors", build_network(options, spec, for_training=False))
+    state = network.state_dict()
+    assert all(torch.equal(state[name], value) for name, value in donor.state_dict().items())

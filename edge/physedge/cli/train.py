@@ -34,6 +34,9 @@ def train(
         bool, typer.Option("--progressive", help="First half of the epochs at 0.7 of the size: a third faster.")
     ] = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder of the run; runs/MODEL.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option("--weights", help="Begin with these instead of a fresh network.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last finished epoch.")] = False,
     workers: Annotated[int, typer.Option("--workers", help="Processes that decode, for very large sets.")] = 0,
     devices: Annotated[str, typer.Option("--devices", help="A number, or auto.")] = "auto",
@@ -54,6 +57,7 @@ def train(
         physics=physics,
         augment=augment,
         output=output,
+        weights=weights,
         epochs=epochs,
         batch=batch,
         learning_rate=learning_rate,

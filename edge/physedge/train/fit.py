@@ -94,6 +94,8 @@ def fit(
     train, val = _prepare(splits, spec, progress)
     pl.seed_everything(options.seed, workers=True, verbose=False)
     network = build_network(options, spec)
+    if options.weights is not None and checkpoint is None:
+        begin_with(network, options.weights, build_network(options, spec, for_training=False))
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's overload lacks it
     module = SegmentationTraining(network, spec, options, validation_count=len(val))
     data = SegmentationData(train=train, val=val, batch=options.batch, workers=options.workers, seed=options.seed)
@@ -151,6 +153,16 @@ def build_network(options: TrainOptions, spec: ModelSpec, *, for_training: bool 
     if for_training and "auxiliary" in (factory.__kwdefaults__ or {}):
         arguments["auxiliary"] = True
     return factory(**arguments)
+
+
+def begin_with(network: nn.Module, weights: Path, deployed: nn.Module) -> None:
+    """Load trained weights into a network that may have heads for training only; those stay fresh.
+
+    Raises:
+        UsageError: The file is no safetensors, or belongs to another network (`PE-NETWORK-003`, `PE-NETWORK-004`).
+    """
+    load_weights(deployed, weights)
+    network.load_state_dict(deployed.state_dict(), strict=False)
 
 
 def _divided(folder: Path, spec: ModelSpec, seed: int) -> Splits:

@@ -21,6 +21,7 @@ class TrainOptions:
         model: A built-in network, or `package.module:factory` called with `classes` and `channels`.
         data: Folders; each is split into training and validation on its own.
         output: The folder of the run.
+        weights: Trained weights to begin with, safetensors; None for a fresh network.
         classes: Names, the background first.
         height_px: Of the network's input.
         width_px: Of the network's input.
@@ -45,6 +46,7 @@ class TrainOptions:
     model: str
     data: tuple[Path, ...]
     output: Path
+    weights: Path | None = None
     classes: tuple[str, ...] = ("background", "lesion")
     height_px: int = 256
     width_px: int = 256

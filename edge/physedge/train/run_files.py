@@ -36,7 +36,11 @@ def config_text(options: TrainOptions) -> str:
 
 def config_values(options: TrainOptions) -> dict[str, object]:
     """What `config.toml` gives back when it is read: plain values by name."""
-    return {key: _plain(value) for key, value in dataclasses.asdict(options).items() if key != "resume"}
+    return {
+        key: _plain(value)
+        for key, value in dataclasses.asdict(options).items()
+        if key != "resume" and value is not None
+    }
 
 
 def spec_text(spec: ModelSpec) -> str:
