@@ -36,25 +36,29 @@ class MacCount:
     depthwise: bool
 
 
-def mac_share(model: bytes) -> float:
+def mac_share(model: bytes, *, closed: bool = True) -> float:
     """The fraction of the multiply-accumulates that runs in INT8, 0 to 1.
 
     Args:
         model: A serialised ONNX model, with or without Q/DQ nodes.
+        closed: As in `mac_counts`.
 
     Raises:
         BuildError: PE-CALIB-003, a shape in the graph could not be inferred.
     """
-    counts = mac_counts(model)
+    counts = mac_counts(model, closed=closed)
     total = sum(count.macs for count in counts)
     return sum(count.macs for count in counts if count.int8) / total if total else 0.0
 
 
-def mac_counts(model: bytes) -> tuple[MacCount, ...]:
+def mac_counts(model: bytes, *, closed: bool = True) -> tuple[MacCount, ...]:
     """The multiply-accumulates of every convolution and matrix product, in the order of the graph.
 
-    A node counts as INT8 where all its data inputs come out of DequantizeLinear and its result goes, directly or
-    through a Relu or Clip, into QuantizeLinear: only then do the runtimes replace it by an integer kernel.
+    Args:
+        model: A serialised ONNX model, with or without Q/DQ nodes.
+        closed: A node counts as INT8 only where, besides its inputs coming out of DequantizeLinear, its result goes
+            into QuantizeLinear, directly or through a Relu or Clip. ONNX Runtime takes an integer kernel only then;
+            OpenVINO and TensorRT ask for the inputs alone.
 
     Raises:
         BuildError: PE-CALIB-003, a shape in the graph could not be inferred.
@@ -75,7 +79,7 @@ def mac_counts(model: bytes) -> tuple[MacCount, ...]:
             operator=node.op_type,
             macs=_macs(node, shapes),
             int8=all(producers.get(name) == "DequantizeLinear" for name in node.input[:2])
-            and _is_quantised(node.output[0], consumers),
+            and (not closed or _is_quantised(node.output[0], consumers)),
             depthwise=_is_depthwise(node, shapes),
         )
         for node in nodes

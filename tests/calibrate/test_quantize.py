@@ -17,6 +17,7 @@ from physedge_calibrate.emulation import emulate
 from physedge_calibrate.macs import mac_counts, mac_share
 from physedge_calibrate.quantize import QuantizedModel, quantize_signed, quantize_unsigned
 from physedge_runtime.errors import BuildError, SourceError, UsageError
+from physedge_runtime.telemetry import silence_openvino
 
 Frames = list[NDArray[np.uint8]]
 # Multiply-accumulates of the small graph: 32x32 outputs.
@@ -45,6 +46,25 @@ def unsigned(small_network: bytes, physics_nodes: tuple[str, ...], calibration_f
 @pytest.fixture(scope="module")
 def signed(small_network: bytes, physics_nodes: tuple[str, ...], calibration_frames: Frames) -> QuantizedModel:
     return quantize_signed(small_network, calibration_frames, input_name="frame", float_nodes=physics_nodes)
+
+
+@pytest.fixture(scope="module")
+def open_form(small_network: bytes, physics_nodes: tuple[str, ...], calibration_frames: Frames) -> QuantizedModel:
+    return quantize_unsigned(
+        small_network, calibration_frames, input_name="frame", float_nodes=physics_nodes, engine="openvino"
+    )
+
+
+def openvino_runs_in_int8(model: bytes, inputs: Frames) -> tuple[NDArray[np.float32], dict[str, str]]:
+    """What OpenVINO computes, and the kernel that it took for each convolution, by its name in the graph."""
+    silence_openvino()
+    openvino = pytest.importorskip("openvino")
+    properties = {"PERF_COUNT": True, "INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+    compiled = openvino.compile_model(openvino.Core().read_model(model), "CPU", properties)
+    request = compiled.create_infer_request()
+    answers = [request.infer([image[None]])[0].copy() for image in inputs]
+    kernels = {entry.node_name: entry.exec_type for entry in request.profiling_info}
+    return np.concatenate(answers), kernels
 
 
 def initialisers(model: bytes) -> dict[str, onnx.TensorProto]:
@@ -87,14 +107,14 @@ def test_an_unknown_shape_is_named() -> None:
         mac_counts(onnx.parser.parse_model(text).SerializeToString())
 
 
-@pytest.mark.parametrize("form", ["unsigned", "signed"])
+@pytest.mark.parametrize("form", ["unsigned", "signed", "open_form"])
 def test_everything_but_the_physics_runs_in_int8(form: str, request: pytest.FixtureRequest) -> None:
     quantised: QuantizedModel = request.getfixturevalue(form)
     assert set(quantised.quantised_nodes) == {"stem", "depth", "mix", "head"}
     assert quantised.float_nodes == ("laplacian",)
     whole = STEM + DEPTH + MIX + LAPLACIAN + HEAD
     assert quantised.int8_mac_share == pytest.approx((whole - LAPLACIAN) / whole)
-    assert mac_share(quantised.model) == quantised.int8_mac_share
+    assert mac_share(quantised.model, closed=form == "unsigned") == quantised.int8_mac_share
     assert quantised.calibration_count == 16
 
 
@@ -106,6 +126,35 @@ def test_onnx_runtime_replaces_exactly_the_counted_nodes(unsigned: QuantizedMode
     nodes = onnx.load(tmp_path / "optimised.onnx").graph.node
     assert {node.name for node in nodes if node.op_type == "Conv"} == {"laplacian"}
     assert sum(node.op_type == "QLinearConv" for node in nodes) == len(unsigned.quantised_nodes)
+
+
+def test_openvino_takes_integer_kernels_for_exactly_the_counted_nodes(
+    small_network: bytes, open_form: QuantizedModel, other_frames: Frames
+) -> None:
+    answers, kernels = openvino_runs_in_int8(open_form.model, other_frames)
+    integer = {name for name, kernel in kernels.items() if kernel.upper().endswith(("I8", "U8"))}
+    for name in (*open_form.quantised_nodes, *open_form.float_nodes):
+        took = {entry for entry in integer if entry == name or entry.startswith(f"{name}/")}
+        assert bool(took) == (name in open_form.quantised_nodes), (name, kernels)
+    assert relative_error(answers, optimised(small_network, other_frames)) < RANDOM_NET_ERROR
+
+
+def test_every_engine_gives_the_same_answers_with_the_graph_of_another(
+    unsigned: QuantizedModel, open_form: QuantizedModel, other_frames: Frames
+) -> None:
+    for quantised in (unsigned, open_form):
+        answers, _ = openvino_runs_in_int8(quantised.model, other_frames)
+        assert relative_error(answers, optimised(quantised.model, other_frames)) < 0.02
+
+
+def test_a_relu_is_folded_into_the_rounding_before_it(unsigned: QuantizedModel, open_form: QuantizedModel) -> None:
+    def operators(model: bytes) -> list[str]:
+        return [node.op_type for node in onnx.load_from_string(model).graph.node]
+
+    assert operators(unsigned.model).count("Relu") == 0
+    assert operators(unsigned.model).count("QuantizeLinear") == 6
+    assert operators(open_form.model).count("Relu") == 2
+    assert operators(open_form.model).count("QuantizeLinear") == 4
 
 
 def test_the_unsigned_form_has_unsigned_activations_and_seven_bit_weights(unsigned: QuantizedModel) -> None:
