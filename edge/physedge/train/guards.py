@@ -87,5 +87,5 @@ def _not_finite(what: str) -> BuildError:
         "PE-TRAIN-005",
         found=what,
         expected="finite numbers",
-        next_step="lower --learning-rate and start again; the last finished epoch is kept",
+        next_step="lower --learning-rate and start again, if need be with --weights of this run",
     )
