@@ -266,6 +266,7 @@ def _quantise(work: _Work, traced: TracedGraph, calibration: Calibration) -> Non
             calibration.inputs,
             input_name="frame",
             float_nodes=traced.float_nodes,
+            engine="openvino" if work.engine == "openvino" else "onnxruntime",
             progress=lambda _seen: _once(advance),
         )
     entry = "model.int8-cpu.onnx"
