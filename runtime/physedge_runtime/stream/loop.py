@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -115,6 +116,7 @@ def stream(
     duration_s: float | None = None,
     reconnect_s: float = 30.0,
     hang_ms: float = 5000.0,
+    record: Path | None = None,
     keep_passing: bool = False,
     sinks: Sequence[Sink] = (),
     on_event: OnEvent | None = None,
@@ -132,6 +134,7 @@ def stream(
         duration_s: End after this time.
         reconnect_s: How long a lost live source is tried again.
         hang_ms: Above it an engine has hung.
+        record: A file for `physedge_runtime.stream.record.replay`.
         keep_passing: In the safe state, go on passing pictures.
         sinks: Where results go; each is opened now and closed at the end.
         on_event: Called with every line of the log, from the stream's threads; it must return soon.
@@ -153,6 +156,7 @@ def stream(
         duration_s=duration_s,
         reconnect_s=reconnect_s,
         hang_ms=hang_ms,
+        record=record,
         keep_passing=keep_passing,
     )
     shell = Shell(net, as_source(source, options), options, sinks, on_event, clock)

@@ -37,6 +37,7 @@ class StreamOptions:
         duration_s: End after this time.
         reconnect_s: A lost live source is tried again for this long before the stream ends.
         hang_ms: An engine that works on one frame for longer has hung.
+        record: Everything the stream is told and decides goes into this file, for `replay`.
         keep_passing: After the safe state is entered, go on passing pictures without answers until closed.
     """
 
@@ -47,6 +48,7 @@ class StreamOptions:
     duration_s: float | None = None
     reconnect_s: float = 30.0
     hang_ms: float = 5000.0
+    record: Path | None = None
     keep_passing: bool = False
 
     def __post_init__(self) -> None:

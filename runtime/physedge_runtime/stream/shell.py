@@ -14,7 +14,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Protocol, TypedDict
 
 from physedge_runtime.errors import PhysedgeError, SafeState
 from physedge_runtime.frame import Frame
@@ -24,10 +24,13 @@ from physedge_runtime.sources.base import Source
 from physedge_runtime.stream.clock import NS_PER_MS, NS_PER_S, Clock
 from physedge_runtime.stream.core import StreamCore
 from physedge_runtime.stream.grabber import Grabber
+from physedge_runtime.stream.health import HealthLimits
 from physedge_runtime.stream.look import look_at
 from physedge_runtime.stream.options import StreamOptions
 from physedge_runtime.stream.outlet import Outlet
-from physedge_runtime.stream.safety import EngineFault
+from physedge_runtime.stream.record import RecordedCore
+from physedge_runtime.stream.recording import RecordingWriter
+from physedge_runtime.stream.safety import EngineFault, SafetyLimits
 from physedge_runtime.stream.slot import Drop
 from physedge_runtime.stream.streamed import EventKind, StreamedFrame, StreamEvent, StreamInfo
 from physedge_runtime.stream.summary import StreamSummary, SummaryBuilder
@@ -57,6 +60,14 @@ class Answering(Protocol):
         ...
 
 
+class _CoreSettings(TypedDict):
+    policy: Drop
+    health: HealthLimits
+    safety: SafetyLimits
+    period_ns: int | None
+    engine: str
+
+
 class Shell:
     """Threads, lock and queues of one stream."""
 
@@ -76,6 +87,7 @@ class Shell:
         self._stopping = threading.Event()
         self._source_ended = False
         self._outlets: list[Outlet] = []
+        self._recording: RecordingWriter | None = None
         self._grabber = Grabber(
             source,
             reconnect_s=options.reconnect_s,
@@ -90,13 +102,7 @@ class Shell:
             self._live = source.info.live
             policy = options.policy(live=self._live)
             self.info = _stream_info(net, source, options)
-            self._core = StreamCore(
-                policy=policy,
-                health=options.health(live=self._live),
-                safety=options.safety(live=self._live),
-                period_ns=source.info.period_ns,
-                engine=net.engine,
-            )
+            self._core = self._make_core(policy, source.info.period_ns)
             self._newest_only = policy is Drop.LATEST
             self._handout: deque[StreamedFrame] = deque()
             self._is_iterated, self._missed_by_iterator = False, 0
@@ -105,6 +111,7 @@ class Shell:
                 self._outlets.append(Outlet(sink, self.info, self._stopping))
         except BaseException:
             self._close_outlets()
+            self._close_recording()
             source.close()
             raise
         self._systemd = SystemdNotifier()
@@ -113,6 +120,19 @@ class Shell:
             for role, run in (("grabber", self._grab), ("worker", self._work), ("watchdog", self._watch))
         ]
         self._started_ns = clock()
+
+    def _make_core(self, policy: Drop, period_ns: int | None) -> StreamCore:
+        settings = _CoreSettings(
+            policy=policy,
+            health=self._options.health(live=self._live),
+            safety=self._options.safety(live=self._live),
+            period_ns=period_ns,
+            engine=self._net.engine,
+        )
+        if self._options.record is None:
+            return StreamCore(**settings)
+        self._recording = RecordingWriter(self._options.record)
+        return RecordedCore(self._recording, **settings)
 
     def start(self) -> None:
         """Start the threads and say what was chosen."""
@@ -325,6 +345,7 @@ class Shell:
             if thread.ident is not None and thread is not me:
                 thread.join(_HUNG_JOIN_S if hung else _JOIN_S)
         self._close_outlets()
+        self._close_recording()
         self._tell(EventKind.ENDED, f"{self.info.source} ended after {self._summary.pictures} pictures")
         self._systemd.send("STOPPING=1")
 
@@ -335,6 +356,10 @@ class Shell:
                 self._end_safely(f"a sink failed, {outlet.failure}")
             if not ended and self.error is None:
                 self._end_safely(f"a sink did not finish, {outlet.sink.name}")
+
+    def _close_recording(self) -> None:
+        if self._recording is not None:
+            self._recording.close()
 
     def summary(self) -> StreamSummary:
         """What the stream was so far."""
