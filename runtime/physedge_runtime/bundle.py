@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
+import math
 import os
+import stat
 import tempfile
 import zipfile
 from collections.abc import Mapping
@@ -191,10 +194,15 @@ def read_bundle(path: Path, *, trust: TrustLike | TrustStore | None = None) -> B
 
 def _read_file(path: Path) -> bytes:
     try:
-        size = path.stat().st_size
-        if size > LARGEST_BUNDLE_BYTES:
-            raise _refused("PE-BUNDLE-003", f"{path.name} has {size} bytes", f"at most {LARGEST_BUNDLE_BYTES}")
-        return path.read_bytes()
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe or a device has no end, and no size to check
+            raise OSError(errno.EINVAL, "no plain file")
+        if status.st_size > LARGEST_BUNDLE_BYTES:
+            raise _refused(
+                "PE-BUNDLE-003", f"{path.name} has {status.st_size} bytes", f"at most {LARGEST_BUNDLE_BYTES}"
+            )
+        with path.open("rb") as stream:
+            return stream.read(LARGEST_BUNDLE_BYTES + 1)
     except OSError as error:
         raise UsageError(
             "PE-BUNDLE-001",
@@ -228,6 +236,8 @@ def _check_records(records: list[zipfile.ZipInfo], origin: str) -> None:
         if name.casefold() in seen:
             raise _refused("PE-BUNDLE-005", f"{origin} has the entry {name!r} twice", "every name once")
         seen.add(name.casefold())
+        if stat.S_IFMT(record.external_attr >> 16) not in (0, stat.S_IFREG):
+            raise _refused("PE-BUNDLE-015", f"the entry {name!r} of {origin} is a link or a device", "a plain file")
         if record.compress_type != zipfile.ZIP_STORED or record.flag_bits or record.file_size != record.compress_size:
             raise _refused("PE-BUNDLE-006", f"the entry {name!r} of {origin} is packed", "entries stored as they are")
         limit = LARGEST_MANIFEST_BYTES if name == MANIFEST else LARGEST_BUNDLE_BYTES
@@ -258,6 +268,20 @@ def _check_entries(manifest: Manifest, contents: Mapping[str, bytes], origin: st
     if not named <= listed:
         odd = sorted(named - listed)[0]
         raise _refused("PE-BUNDLE-011", f"{origin}: the manifest names {odd!r}", "an entry of the bundle")
+    _check_golden(manifest, origin)
+
+
+def _check_golden(manifest: Manifest, origin: str) -> None:
+    """Every golden case has the sizes that its shapes say, and an answer for every output."""
+    sizes = {output.name: 4 * math.prod(output.shape) for output in manifest.outputs}
+    item_bytes = 1 if manifest.spec.frame is not None else 4
+    for case in manifest.golden:
+        wanted = {case.frame: item_bytes * math.prod(case.shape)}
+        wanted |= {entry: sizes.get(name, -1) for name, entry in case.outputs.items()}
+        odd = [entry for entry, size in wanted.items() if manifest.entries[entry].size_bytes != size]
+        if odd or set(case.outputs) != set(sizes) or min(case.shape, default=0) < 1:
+            what = odd[0] if odd else case.frame
+            raise _refused("PE-BUNDLE-013", f"{origin}: the golden entry {what!r} does not fit", "its declared shape")
 
 
 def _refused(identifier: str, found: str, expected: str) -> IntegrityError:

@@ -10,11 +10,12 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from physedge_runtime.errors import IntegrityError
+from physedge_runtime.errors import IntegrityError, UsageError
 from physedge_runtime.spec import ModelSpec
 from physedge_runtime.verdict import Verdict
 
 SCHEMA_VERSION = 1
+OLDEST_SCHEMA_VERSION = 1
 
 EntryName = Annotated[str, Field(pattern=r"^(golden/|tensorrt/|calibration/)?[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -161,7 +162,7 @@ class Manifest(_Record):
     artefacts: Annotated[tuple[Artefact, ...], Field(min_length=1)]
     target: str
     shipped: dict[str, EntryName]
-    golden: tuple[GoldenCase, ...]
+    golden: Annotated[tuple[GoldenCase, ...], Field(min_length=1)]
     verdict: Verdict
     verdicts: tuple[VerdictRecord, ...] = ()
     parameters: int = 0
@@ -198,9 +199,9 @@ def parse_manifest(data: bytes, *, origin: str) -> Manifest:
     """Read a manifest with distrust.
 
     Raises:
-        IntegrityError: It is no JSON object (`PE-BUNDLE-008`), has a newer schema (`PE-BUNDLE-009`), does not say
-        what it must
-            (`PE-BUNDLE-008`), or is not in canonical form (`PE-BUNDLE-007`).
+        IntegrityError: It is no JSON object (`PE-BUNDLE-008`), has a newer (`PE-BUNDLE-009`) or a forgotten schema
+            (`PE-BUNDLE-014`), does not say what it must (`PE-BUNDLE-008`), or is not in canonical form
+            (`PE-BUNDLE-007`).
     """
     try:
         content = json.loads(data.decode("utf-8"))
@@ -209,6 +210,13 @@ def parse_manifest(data: bytes, *, origin: str) -> Manifest:
     except (UnicodeDecodeError, ValueError, RecursionError) as error:
         raise _broken_manifest(origin, str(error)) from error
     version = content.get("schema_version")
+    if type(version) is int and version < OLDEST_SCHEMA_VERSION:
+        raise IntegrityError(
+            "PE-BUNDLE-014",
+            found=f"{origin} has manifest schema {version}",
+            expected=f"schema {OLDEST_SCHEMA_VERSION} or newer; older ones lack checks that count today",
+            next_step="ask its maker for a bundle of this generation",
+        )
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise IntegrityError(
             "PE-BUNDLE-009",
@@ -218,10 +226,11 @@ def parse_manifest(data: bytes, *, origin: str) -> Manifest:
         )
     try:
         manifest = Manifest.model_validate(content)
-    except (ValidationError, ValueError) as error:
+        canonical = manifest.canonical_bytes()  # NaN and lone surrogates have none
+    except (ValidationError, ValueError, UsageError, RecursionError) as error:
         detail = "; ".join(_first_error(error))
         raise _broken_manifest(origin, detail) from error
-    if manifest.canonical_bytes() != data:
+    if canonical != data:
         raise IntegrityError(
             "PE-BUNDLE-007",
             found=f"the manifest of {origin} is not in canonical form",
@@ -232,6 +241,8 @@ def parse_manifest(data: bytes, *, origin: str) -> Manifest:
 
 
 def _first_error(error: Exception) -> list[str]:
+    if isinstance(error, UsageError):
+        return [error.found]
     if isinstance(error, ValidationError):
         first = error.errors()[0]
         return [".".join(str(part) for part in first["loc"]), first["msg"]]

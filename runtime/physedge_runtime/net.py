@@ -16,8 +16,9 @@ from physedge_runtime.bundle import Bundle, read_bundle
 from physedge_runtime.decode import Head, decode
 from physedge_runtime.engines import ENGINES, Engine, EngineRequest, Outputs, open_engine
 from physedge_runtime.engines.table import find_engine
-from physedge_runtime.errors import IntegrityError, UsageError
+from physedge_runtime.errors import IntegrityError, PhysedgeError, UsageError
 from physedge_runtime.frame import Colour, Frame
+from physedge_runtime.graph_check import check_graph
 from physedge_runtime.resize import prepare
 from physedge_runtime.results import Result, StageTimes
 
@@ -123,7 +124,7 @@ class Net:
     def _replay(self, bundle: Bundle, case: GoldenCase) -> GoldenReplay:
         dtype = np.uint8 if self.spec.frame is not None else np.dtype("<f4")
         pixels = np.frombuffer(bundle.read(case.frame), dtype).reshape(case.shape)
-        answers = self._engine.infer(self.prepare(Frame(pixels=pixels)))
+        answers = self._answer_golden(case.frame, pixels)
         means, largest = [], []
         for name, entry in case.outputs.items():
             expected = np.frombuffer(bundle.read(entry), "<f4")
@@ -145,6 +146,25 @@ class Net:
             )
         return replay
 
+    def _answer_golden(self, name: str, pixels: NDArray[Any]) -> Outputs:
+        """The engine's answer; whatever goes wrong with a golden frame is the bundle's fault."""
+        try:
+            answers = self._engine.infer(self.prepare(Frame(pixels=pixels)))
+            for output in self.manifest.outputs:
+                if answers[output.name].shape != (1, *output.shape):
+                    raise ValueError(f"{output.name} has the shape {answers[output.name].shape}")
+        except (PhysedgeError, MemoryError):
+            raise
+        except Exception as error:
+            first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise IntegrityError(
+                "PE-BUNDLE-021",
+                found=f"{self.engine} cannot answer {name} ({first_line[:300]})",
+                expected="the outputs that the manifest names",
+                next_step="do not use it here; ask its maker",
+            ) from error
+        return answers
+
     def close(self) -> None:
         """Close the engine."""
         self._engine.close()
@@ -164,6 +184,7 @@ def open_net(bundle: Bundle, *, engine: str, precision: str | None, threads: int
     name = choose_engine(manifest) if engine == "auto" else engine
     find_engine(name)
     artefact = choose_artefact(manifest, name, precision)
+    check_graph(bundle.read(artefact.entry), origin=f"{artefact.entry} of {bundle.path.name}")
     request = EngineRequest(
         graph=bundle.read(artefact.entry),
         graph_sha256=manifest.entries[artefact.entry].sha256,
