@@ -119,12 +119,12 @@ def _breast_lesion(rng: np.random.Generator, probe: Probe, gland_db: float, x_mm
         outline=draw_outline(
             rng,
             lobulation=rng.uniform(0.1, 0.35) if malignant else rng.uniform(0.03, 0.18),
-            spiculation=rng.uniform(0.15, 0.45) if malignant else 0.0,
+            spiculation=rng.uniform(0.1, 0.32) if malignant else 0.0,
         ),
         level_db=gland_db + contrast,
         texture_db=rng.uniform(1.5, 4.0) if malignant else rng.uniform(0.5, 2.0),
         softness=rng.uniform(0.1, 0.35) if malignant else rng.uniform(0.02, 0.1),
         rim_db=rng.uniform(0.0, 5.0) if malignant else rng.uniform(2.0, 7.0),
-        attenuation_change=rng.uniform(0.2, 0.9) if malignant else rng.uniform(-0.3, 0.1),
+        attenuation_change=rng.uniform(0.1, 0.5) if malignant else rng.uniform(-0.3, 0.1),
         is_lesion=True,
     )

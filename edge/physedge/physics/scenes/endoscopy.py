@@ -20,7 +20,7 @@ F32 = NDArray[np.float32]
 _ANATOMY, _NOISE = 1, 2
 # Rays are followed on every fourth pixel, from there on every second and on every one where an edge runs.
 _COARSE, _MIDDLE = 4, 2
-_STEPS = {_COARSE: 24, _MIDDLE: 14, 1: 14}
+_STEPS = {_COARSE: 36, _MIDDLE: 20, 1: 18}
 # Neighbours whose depths differ by more than this factor have an edge between them.
 _EDGE = 1.03
 
@@ -195,7 +195,7 @@ def _soften(plane: F32, sigma_px: float) -> F32:
 
 def _draw_colon(rng: np.random.Generator, lens: Lens) -> tuple[ScopeMotion, Lumen, Polyp | None, F32]:
     """Motion, wall, polyp and the point the scope watches."""
-    share = np.exp(rng.uniform(np.log(0.02), np.log(0.28)))
+    share = np.exp(rng.uniform(np.log(0.025), np.log(0.4)))
     distance = rng.uniform(15.0, 42.0)
     # A head of radius r at distance d covers about pi (f r / d)^2 pixels.
     size = distance / lens.focal_px * np.sqrt(share * lens.width_px * lens.height_px / np.pi)
@@ -205,8 +205,6 @@ def _draw_colon(rng: np.random.Generator, lens: Lens) -> tuple[ScopeMotion, Lume
     start = 14.0
     spot_z = start + ahead
     lumen = draw_lumen(rng, clear_mm=start + 6.0, spot=(spot_z, angle), spot_mm=2.2 * size)
-    base, normal = lumen.point_on_wall(spot_z, angle)
-    polyp = draw_polyp(rng, base=base, normal=normal, size_mm=size)
     room = lumen.radius_mm * 0.35
     away = -rng.uniform(-0.3, 1.0) * room
     motion = ScopeMotion(
@@ -219,4 +217,10 @@ def _draw_colon(rng: np.random.Generator, lens: Lens) -> tuple[ScopeMotion, Lume
         down=draw_wander(rng, rng.uniform(0.1, 0.5), centre=rng.uniform(-0.4, 0.4)),
         roll=draw_wander(rng, rng.uniform(0.05, 0.5), centre=rng.uniform(-np.pi, np.pi)),
     )
+    base, normal = lumen.point_on_wall(spot_z, angle)
+    polyp = draw_polyp(rng, base=base, normal=normal, size_mm=size)
+    # At 1.9 radii a head fills a quarter of the picture; much nearer, the scope could drift into it.
+    while motion.nearest_mm(polyp.centre) < 1.6 * float(polyp.semi_mm.max()):
+        size *= 0.85
+        polyp = draw_polyp(rng, base=base, normal=normal, size_mm=size)
     return motion, lumen, polyp if rng.random() > 0.07 else None, polyp.centre

@@ -132,4 +132,4 @@ def _lumps(rng: np.random.Generator, size_mm: float) -> FloatField:
     polar = np.linspace(0.0, np.pi, SKIN[0])[:, None]
     broad = smooth_noise(rng, SKIN, (rng.uniform(12.0, 22.0), rng.uniform(14.0, 26.0))) * rng.uniform(0.03, 0.12)
     fine = smooth_noise(rng, SKIN, (3.5, 4.5)) * rng.uniform(0.0, 0.02)
-    return (size_mm * (broad + fine) * np.sin(polar)).astype(np.float32)
+    return np.asarray(1.3 * size_mm * (broad + fine) * np.sin(polar) ** 2, dtype=np.float32)

@@ -31,6 +31,15 @@ class ScopeMotion:
     down: Wander
     roll: Wander
 
+    def nearest_mm(self, point: F32) -> float:
+        """Least distance to a point, mm, over all places that the wanders can reach."""
+        wanders = (*self.side_mm, self.advance_mm)
+        away = [
+            max(abs(float(at) - wander.centre) - wander.amplitude, 0.0)
+            for at, wander in zip(point, wanders, strict=True)
+        ]
+        return float(np.linalg.norm(away))
+
     def pose(self, index: int, target: F32, lens: Lens) -> Pose:
         """Where the scope is at a frame, turned so that `target` `(3,)` stands where it should in the picture."""
         origin = np.array(

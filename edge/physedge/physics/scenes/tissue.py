@@ -55,6 +55,7 @@ def lesion_places(rng: np.random.Generator, reach_mm: float) -> list[float]:
 
 
 def draw_cyst(rng: np.random.Generator, probe: Probe) -> Inclusion:
+    """A cyst: smooth, thin-walled, without echoes and nearly without attenuation; no lesion of the mask."""
     width = probe.depth_mm * rng.uniform(0.025, 0.075)
     return Inclusion(
         centre_x_mm=rng.uniform(-0.42, 0.42) * (probe.span if probe.radius_mm == 0.0 else probe.depth_mm),
