@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,9 +14,11 @@ from numpy.typing import NDArray
 
 from physedge.deploy.card import write_card
 from physedge.deploy.judge import Graph
+from physedge.deploy.sbom import SBOM_ENTRY, bill_of_materials
 from physedge_runtime.bundle import write_bundle
 from physedge_runtime.engines import EngineRequest, open_engine
 from physedge_runtime.frame import Frame
+from physedge_runtime.graph_check import check_graph
 from physedge_runtime.manifest import Artefact, DataRecord, GoldenCase, Manifest, Output, VerdictRecord
 from physedge_runtime.net import check_voltages
 from physedge_runtime.resize import prepare
@@ -159,8 +162,18 @@ def pack(path: Path, contents: Contents) -> Manifest:
         **golden_entries,
         **contents.extra,
         "card.md": write_card(manifest).encode("utf-8"),
+        **_bill(manifest, contents.graphs),
     }
+    for graph in contents.graphs:
+        check_graph(graph.data, origin=graph.entry)  # now, rather than on the device
     return write_bundle(path, manifest, entries)
+
+
+def _bill(manifest: Manifest, graphs: Sequence[Graph]) -> dict[str, bytes]:
+    """The bill of materials; left out where its library, an extra, is not installed."""
+    if importlib.util.find_spec("cyclonedx") is None:
+        return {}
+    return {SBOM_ENTRY: bill_of_materials(manifest, {graph.entry: graph.sha256 for graph in graphs})}
 
 
 def _artefact(graph: Graph, contents: Contents) -> Artefact:
