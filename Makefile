@@ -12,7 +12,7 @@ demo: $(VENV)/demo
 	$(BIN)/physedge demo
 
 test: check
-	$(BIN)/python -m pytest -m "not slow and not soak and not gpu"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not soak and not gpu"
 
 check: $(VENV)/dev
 	$(BIN)/ruff check .

@@ -80,7 +80,8 @@ import importlib, pkgutil, sys
 class Blocked:
     def find_spec(self, name, path=None, target=None):
         if name.partition('.')[0] in {'cv2', 'openvino', 'tensorrt', 'torch', 'pydicom', 'pyigtl', 'paho', 'scipy',
-                                      'onnx', 'highdicom', 'starlette', 'uvicorn', 'prometheus_client', 'PIL', 'ray', 'cuda'}:
+                                      'onnx', 'highdicom', 'starlette', 'uvicorn', 'prometheus_client', 'PIL', 'ray',
+                                      'cuda'}:
             raise ImportError(name)
 sys.meta_path.insert(0, Blocked())
 import physedge_runtime
