@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from physedge_export.graph import TracedGraph, graph_from_model
 from physedge_export.marks import is_float, module_of, unique_name
 from physedge_runtime.errors import BuildError
+from physedge_runtime.spec import ModelSpec
 
 if TYPE_CHECKING:
     import onnx
@@ -32,6 +34,19 @@ _DELICATE = frozenset(
 )
 _FLOAT32_INPUTS = {"Resize": (1, 2), "Upsample": (1,)}
 """Operators whose listed inputs are float32 whatever the type of the picture (region and scales)."""
+
+
+def half_graph(traced: TracedGraph, spec: ModelSpec) -> TracedGraph:
+    """The half-precision form of a graph in float32, checked and described.
+
+    Raises:
+        BuildError: PE-TRACE-010, PE-TRACE-011, or the checker's word (`PE-TRACE-008`).
+    """
+    import onnx
+
+    batch = traced.outputs[0].shape[0]
+    halved = half_model(onnx.load_from_string(traced.model))
+    return graph_from_model(halved, spec, batch=None if batch < 0 else batch, torch_version=traced.torch_version)
 
 
 def half_model(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -1,0 +1,261 @@
+"""Every pass in every case it lists: the same function, the operators it promises, and no float mark lost."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from physedge_export.graph import graph_from_model
+from physedge_export.marks import float_nodes, mark_float
+from physedge_export.passes.affine_convolutions import FoldAffineIntoConvolutions
+from physedge_export.passes.base import GraphPass, PassReport, PassResult, largest_deviation, run_passes
+from physedge_export.passes.idle_nodes import RemoveIdleNodes
+from physedge_export.passes.input_scale import FoldInputScale
+from physedge_export.passes.sigmoid_as_division import SigmoidAsDivision
+from physedge_export.passes.table import PASSES, apply_passes
+from physedge_runtime.errors import BuildError
+from physedge_runtime.frame import FrameSpec
+from physedge_runtime.spec import ModelSpec, Task
+
+GENERATOR = np.random.default_rng(7)
+SHAPE = (1, 4, 6, 5)
+
+
+def weights(*shape: int) -> np.ndarray:
+    return GENERATOR.normal(size=shape).astype(np.float32)
+
+
+def model(nodes: list[onnx.NodeProto], constants: dict[str, np.ndarray], shape: tuple[int, ...] = SHAPE) -> bytes:
+    for index, node in enumerate(nodes):
+        node.name = node.name or f"block.{index}/{node.op_type}"
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(np.asarray(values), name) for name, values in constants.items()],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    return onnx.shape_inference.infer_shapes(made, strict_mode=True).SerializeToString()
+
+
+def run(graph_pass: GraphPass, data: bytes) -> tuple[Counter[str], PassReport]:
+    after, report = run_passes(data, [graph_pass])
+    kinds = Counter(node.op_type for node in onnx.load_from_string(after).graph.node)
+    return kinds, report
+
+
+node = helper.make_node
+
+
+@pytest.mark.parametrize(
+    ("idle", "constants"),
+    [
+        (node("Identity", ["a"], ["b"]), {}),
+        (node("Cast", ["a"], ["b"], to=TensorProto.FLOAT), {}),
+        (node("Mul", ["a", "k"], ["b"]), {"k": np.ones((1, 4, 1, 1), np.float32)}),
+        (node("Mul", ["k", "a"], ["b"]), {"k": np.float32(1)}),
+        (node("Sub", ["a", "k"], ["b"]), {"k": np.float32(0)}),
+        (node("Div", ["a", "k"], ["b"]), {"k": np.float32(1)}),
+        (node("Transpose", ["a"], ["b"], perm=[0, 1, 2, 3]), {}),
+    ],
+)
+def test_idle_nodes_go(idle: onnx.NodeProto, constants: dict[str, np.ndarray]) -> None:
+    kinds, report = run(
+        RemoveIdleNodes(), model([node("Relu", ["x"], ["a"]), idle, node("Abs", ["b"], ["y"])], constants)
+    )
+    assert kinds == {"Relu": 1, "Abs": 1}
+    assert report.deviation == 0 and report.changed == {"remove_idle_nodes": 1}
+
+
+@pytest.mark.parametrize(
+    ("busy", "constants"),
+    [
+        (node("Add", ["a", "k"], ["b"]), {"k": np.zeros((3, 1, 1, 1), np.float32)}),  # widens the batch
+        (node("Div", ["k", "a"], ["b"]), {"k": np.float32(1)}),  # the inverse
+        (node("Sub", ["k", "a"], ["b"]), {"k": np.float32(0)}),  # the negative
+        (node("Transpose", ["a"], ["b"], perm=[0, 1, 3, 2]), {}),
+    ],
+)
+def test_what_only_looks_idle_stays(busy: onnx.NodeProto, constants: dict[str, np.ndarray]) -> None:
+    data = model([node("Softplus", ["x"], ["a"]), busy, node("Abs", ["b"], ["y"])], constants)
+    assert run(RemoveIdleNodes(), data)[1].changed == {"remove_idle_nodes": 0}
+
+
+def test_a_chain_of_idle_nodes_and_a_promised_output() -> None:
+    chain = [node("Identity", ["x"], ["a"]), node("Identity", ["a"], ["b"]), node("Identity", ["b"], ["y"])]
+    kinds, _ = run(RemoveIdleNodes(), model(chain, {}))
+    assert kinds == {"Identity": 1}  # the last one makes the promised output
+
+
+CONVOLUTION = node("Conv", ["x", "w", "c"], ["a"], pads=[1, 1, 1, 1])
+BASE = {"w": weights(4, 4, 3, 3), "c": weights(4)}
+
+
+@pytest.mark.parametrize(
+    ("after", "constants"),
+    [
+        (
+            node("BatchNormalization", ["a", "g", "h", "m", "v"], ["b"], epsilon=1e-3),
+            {"g": weights(4), "h": weights(4), "m": weights(4), "v": np.abs(weights(4)) + 0.1},
+        ),
+        (node("Mul", ["a", "k"], ["b"]), {"k": weights(1, 4, 1, 1)}),
+        (node("Mul", ["k", "a"], ["b"]), {"k": np.float32(0.3)}),
+        (node("Add", ["a", "k"], ["b"]), {"k": weights(4, 1, 1)}),
+        (node("Sub", ["a", "k"], ["b"]), {"k": np.float32(0.7)}),
+        (node("Sub", ["k", "a"], ["b"]), {"k": np.float32(0.7)}),
+    ],
+)
+def test_what_follows_a_convolution_is_folded(after: onnx.NodeProto, constants: dict[str, np.ndarray]) -> None:
+    kinds, report = run(
+        FoldAffineIntoConvolutions(), model([CONVOLUTION, after, node("Relu", ["b"], ["y"])], {**BASE, **constants})
+    )
+    assert kinds == {"Conv": 1, "Relu": 1}
+    assert report.deviation < 1e-5
+
+
+def test_a_scale_before_a_padded_convolution_is_folded() -> None:
+    nodes = [node("Mul", ["x", "k"], ["s"]), node("Conv", ["s", "w"], ["y"], pads=[1, 1, 1, 1])]
+    kinds, report = run(FoldAffineIntoConvolutions(), model(nodes, {"w": BASE["w"], "k": np.float32(0.25)}))
+    assert kinds == {"Conv": 1} and report.deviation < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("after", "constants"),
+    [
+        (node("Mul", ["a", "x"], ["b"]), {}),  # no constant
+        (node("Add", ["a", "k"], ["b"]), {"k": weights(1, 4, 6, 5)}),  # a value a pixel
+        (node("Add", ["a", "k"], ["b"]), {"k": weights(5)}),  # along the width
+    ],
+)
+def test_what_is_no_affine_map_of_channels_stays(after: onnx.NodeProto, constants: dict[str, np.ndarray]) -> None:
+    data = model([CONVOLUTION, after, node("Relu", ["b"], ["y"])], {**BASE, **constants})
+    assert run(FoldAffineIntoConvolutions(), data)[1].changed == {"fold_affine_into_convolutions": 0}
+
+
+def test_a_convolution_whose_answer_is_used_twice_stays() -> None:
+    nodes = [CONVOLUTION, node("Mul", ["a", "k"], ["b"]), node("Add", ["a", "b"], ["y"])]
+    assert run(FoldAffineIntoConvolutions(), model(nodes, {**BASE, "k": np.float32(2)}))[1].nodes_after == 3
+
+
+def test_a_fold_carries_the_float_mark_on() -> None:
+    scaling = node("Mul", ["a", "k"], ["b"], name="flow/Mul")
+    mark_float(scaling)
+    data = model([CONVOLUTION, scaling, node("Relu", ["b"], ["y"])], {**BASE, "k": np.float32(2)})
+    after, _ = run_passes(data, [FoldAffineIntoConvolutions()])
+    assert len(float_nodes(onnx.load_from_string(after))) == 1
+
+
+def picture_model(side: int = 9) -> bytes:
+    """A raw picture, scaled, into a padded convolution: its border is where a wrong folding shows."""
+    nodes = [
+        node("Cast", ["frame"], ["f"], name="input/Cast", to=TensorProto.FLOAT),
+        node("Transpose", ["f"], ["t"], name="input/Transpose", perm=[0, 3, 1, 2]),
+        node("Mul", ["t", "scale"], ["s"], name="input/Mul"),
+        node("Add", ["s", "offset"], ["n"], name="input/Add"),
+        node("Conv", ["n", "w"], ["c"], name="stem/Conv", pads=[1, 1, 1, 1]),
+        node("Sigmoid", ["c"], ["g"], name="stem/Sigmoid"),
+        node("Conv", ["g", "h"], ["l"], name="head/Conv"),
+        node("Sigmoid", ["l"], ["probability"], name="output/Sigmoid"),
+    ]
+    for marked in (*nodes[:4], nodes[-1]):
+        mark_float(marked)
+    scale = (1 / (255 * np.array([0.2, 0.25, 0.3]))).astype(np.float32).reshape(1, 3, 1, 1)
+    offset = np.array([-2.0, -1.5, -1.0], np.float32).reshape(1, 3, 1, 1)
+    kernel, head = weights(8, 3, 3, 3), weights(1, 8, 1, 1)
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("frame", TensorProto.UINT8, (1, side, side, 3))],
+        [helper.make_tensor_value_info("probability", TensorProto.FLOAT, (1, 1, side, side))],
+        [
+            numpy_helper.from_array(values, name)
+            for name, values in (("scale", scale), ("offset", offset), ("w", kernel), ("h", head))
+        ],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    return onnx.shape_inference.infer_shapes(made, strict_mode=True).SerializeToString()
+
+
+def test_the_input_scale_is_folded_exactly_at_the_border_too() -> None:
+    data = picture_model()
+    kinds, report = run(FoldInputScale(), data)
+    assert kinds["Mul"] == 0 and kinds["Add"] == 1
+    assert report.deviation < 1e-5
+    after, _ = run_passes(data, [FoldInputScale()])
+    black = np.zeros((1, 9, 9, 3), np.uint8)
+    answers = [
+        onnxruntime.InferenceSession(given, providers=["CPUExecutionProvider"]).run(None, {"frame": black})[0]
+        for given in (data, after)
+    ]
+    np.testing.assert_allclose(*answers, atol=1e-6)
+
+
+def test_a_large_sigmoid_is_written_out_and_a_small_one_stays() -> None:
+    kinds, report = run(SigmoidAsDivision(), picture_model(side=96))
+    assert (kinds["Sigmoid"], kinds["Exp"], kinds["Div"]) == (1, 1, 1)  # the answer's own sigmoid stays
+    assert report.deviation < 1e-5
+    assert run(SigmoidAsDivision(), picture_model(side=9))[1].changed == {"sigmoid_as_division": 0}
+
+
+def test_a_written_out_sigmoid_ends_in_zero_and_one() -> None:
+    data = model(
+        [node("Conv", ["x", "w"], ["a"]), node("Sigmoid", ["a"], ["y"])],
+        {"w": np.full((1, 1, 1, 1), 1e4, np.float32)},
+        shape=(1, 1, 256, 256),
+    )
+    after, _ = run_passes(data, [SigmoidAsDivision()])
+    given = np.where(np.arange(65536) % 2 == 0, -1.0, 1.0).astype(np.float32).reshape(1, 1, 256, 256)
+    (answer,) = onnxruntime.InferenceSession(after, providers=["CPUExecutionProvider"]).run(None, {"x": given})
+    np.testing.assert_array_equal(answer, given > 0)
+
+
+class Breaks:
+    name = "breaks"
+
+    def __init__(self, how: str) -> None:
+        self.how = how
+
+    def apply(self, given: onnx.ModelProto) -> PassResult:
+        graph = given.graph
+        if self.how == "function":
+            graph.node[-1].op_type = "Tanh"
+        elif self.how == "mark":
+            del graph.node[0].metadata_props[:]
+        elif self.how == "name":
+            graph.node[1].name = graph.node[0].name
+        else:
+            graph.node[1].input[0] = "nothing"
+        return PassResult(given, 1)
+
+
+@pytest.mark.parametrize(
+    ("how", "word"), [("function", "answers differ"), ("mark", "float mark"), ("name", "name"), ("graph", "nothing")]
+)
+def test_a_pass_that_breaks_its_promise_is_caught(how: str, word: str) -> None:
+    with pytest.raises(BuildError, match=rf"PE-TRACE-030: the graph pass breaks broke the graph .*{word}"):
+        run_passes(picture_model(), [Breaks(how)])
+
+
+def test_nothing_to_do_gives_the_same_bytes() -> None:
+    data = model([node("Relu", ["x"], ["y"])], {})
+    assert run_passes(data, [RemoveIdleNodes()])[0] is data
+
+
+@pytest.mark.parametrize("target", PASSES)
+def test_every_target_has_its_list(target: str) -> None:
+    spec = ModelSpec(
+        name="t", task=Task.SEGMENTATION, classes=("background", "a"), frame=FrameSpec(height=96, width=96)
+    )
+    traced = graph_from_model(onnx.load_from_string(picture_model(96)), spec)
+    after, report = apply_passes(traced, target)
+    assert largest_deviation(traced.model, after.model) <= report.deviation
+    assert set(after.module_of_node) == {n.name for n in onnx.load_from_string(after.model).graph.node}
+    assert "output/Sigmoid" in after.float_nodes
+    assert (report.changed.get("sigmoid_as_division", 0) == 1) == (target == "openvino")
+    assert apply_passes(traced, target)[0].model == after.model
