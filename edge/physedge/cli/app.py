@@ -11,7 +11,19 @@ import typer
 
 from physedge_runtime.errors import PhysedgeError
 
-_VERBS: tuple[str, ...] = ("doctor", "demo", "synth", "train", "export", "verify", "run", "inspect", "sign", "install")
+_VERBS: tuple[str, ...] = (
+    "doctor",
+    "demo",
+    "synth",
+    "train",
+    "export",
+    "verify",
+    "run",
+    "inspect",
+    "sign",
+    "install",
+    "diff",
+)
 _INTERRUPTED = 130
 _VERBOSE = {"-v", "--verbose"}
 

@@ -77,10 +77,9 @@ def runtime_packages(engines: Iterable[str]) -> list[importlib.metadata.Distribu
 
 def licence_of(package: importlib.metadata.Distribution) -> str:
     """The licence that a package states: its expression, else its classifiers, else a short text; `unknown` else."""
-    # An absent field reads as None, whatever the type says.
-    stated: Any = package.metadata.get("License-Expression")
+    stated = package.metadata.get_all("License-Expression") or []
     if stated:
-        return str(stated)
+        return str(stated[0])
     classified = [
         entry.removeprefix(_CLASSIFIER)
         for entry in package.metadata.get_all("Classifier") or []
@@ -88,7 +87,7 @@ def licence_of(package: importlib.metadata.Distribution) -> str:
     ]
     if classified:
         return " or ".join(sorted(classified))
-    text = str(package.metadata.get("License") or "").strip()
+    text = "".join(package.metadata.get_all("License") or []).strip()
     return text if text and len(text) <= _LONGEST_LICENCE_NAME and "\n" not in text else "unknown"
 
 

@@ -1,0 +1,240 @@
+"""A difference as files: `diff.json` for machines, `index.html` for people, which needs nothing beside itself."""
+
+from __future__ import annotations
+
+import base64
+import html
+import struct
+import zlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from physedge.deploy.diff import BundleDiff, Change, WorstFrame
+from physedge_runtime.bundle import Bundle, write_atomically
+from physedge_runtime.manifest import canonical_json
+
+_WIDEST_PX = 320
+_SHOWN_CHARACTERS = 100
+_COLOUR = np.array([64, 220, 120], np.uint8)
+_CHANGED_COLOUR = np.array([255, 60, 60], np.uint8)
+STYLE = (
+    "body{font:15px/1.45 system-ui,sans-serif;max-width:1080px;margin:2em auto;padding:0 1em;color:#1a1a1a}"
+    "table{border-collapse:collapse;margin:.6em 0 1.4em}td,th{border-bottom:1px solid #ddd;padding:.25em .7em;"
+    "text-align:left;vertical-align:top;overflow-wrap:anywhere}th{font-weight:600}code{font-size:13px}"
+    "figure{margin:1em 0}figcaption{color:#555}img{max-width:100%}"
+)
+
+
+def write_diff(difference: BundleDiff, folder: Path) -> tuple[Path, Path]:
+    """Write both files; the same difference gives the same bytes. Returns the page and the JSON."""
+    page, record = folder / "index.html", folder / "diff.json"
+    write_atomically(record, canonical_json(as_json(difference)))
+    write_atomically(page, _page(difference).encode("utf-8"))
+    return page, record
+
+
+def as_json(difference: BundleDiff) -> dict[str, Any]:
+    """The difference as plain values."""
+    metric = difference.metric
+    return {
+        "schema_version": 1,
+        "before": _told(difference.before),
+        "after": _told(difference.after),
+        "engines": list(difference.engines),
+        "manifest": [_change(change) for change in difference.manifest],
+        "recipe": [_change(change) for change in difference.recipe],
+        "entries": [_change(change) for change in difference.entries],
+        "graphs": [
+            {
+                "entry": graph.entry,
+                "operators": {name: list(counts) for name, counts in graph.operators.items()},
+                "tensors": graph.tensors,
+                "tensors_changed": graph.tensors_changed,
+                "tensors_added": graph.tensors_added,
+                "tensors_removed": graph.tensors_removed,
+            }
+            for graph in difference.graphs
+        ],
+        "frames": len(difference.frames),
+        "changed_frames": difference.changed_frames,
+        "changed_pixel_fraction": difference.changed_pixel_fraction,
+        "metric": None
+        if metric is None
+        else {
+            "name": "dice_native",
+            "change": metric.estimate,
+            "low": metric.low,
+            "high": metric.high,
+            "groups": metric.group_count,
+            "confidence": metric.confidence,
+        },
+        "by_frame": [
+            {
+                "name": frame.name,
+                "changed_fraction": frame.changed_fraction,
+                "dice_before": frame.dice_before,
+                "dice_after": frame.dice_after,
+            }
+            for frame in difference.frames
+        ],
+    }
+
+
+def summary_lines(difference: BundleDiff) -> list[str]:
+    """The difference in a few sentences."""
+    lines = [
+        f"{len(difference.manifest)} values of the manifest, {len(difference.recipe)} of the recipe and "
+        f"{len(difference.entries)} entries differ; graphs: {len(difference.graphs)}"
+    ]
+    if difference.frames:
+        lines.append(
+            f"answers to {difference.changed_frames} of {len(difference.frames)} frames changed, "
+            f"{difference.changed_pixel_fraction:.3%} of all pixels"
+        )
+    if difference.metric is not None:
+        metric = difference.metric
+        lines.append(
+            f"Dice (after - before): {metric.estimate:+.4f}, 95 % interval {metric.low:+.4f} to {metric.high:+.4f}, "
+            f"{len(difference.frames)} frames in {metric.group_count} groups"
+        )
+    return lines
+
+
+def table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """An HTML table; a sentence where there are no rows."""
+    body = "".join("<tr>" + "".join(f"<td>{html.escape(_short(cell))}</td>" for cell in row) + "</tr>" for row in rows)
+    if not body:
+        return "<p>None.</p>"
+    head = "".join(f"<th>{html.escape(title)}</th>" for title in titles)
+    return f"<table><tr>{head}</tr>{body}</table>"
+
+
+def png(picture: NDArray[np.uint8]) -> bytes:
+    """A PNG file of a picture uint8 (height, width, 3)."""
+    height, width, _ = picture.shape
+    rows = np.concatenate([np.zeros((height, 1), np.uint8), picture.reshape(height, -1)], axis=1)
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(rows.tobytes(), 6))
+        + (chunk(b"IEND", b""))
+    )
+
+
+def _page(difference: BundleDiff) -> str:
+    before, after = difference.before, difference.after
+    title = f"{before.path.name} against {after.path.name}"
+    parts = [
+        f"<h1>{html.escape(title)}</h1>",
+        *(f"<p>{html.escape(line)}.</p>" for line in summary_lines(difference)),
+        table(
+            ("", "before", "after"),
+            [
+                ("file", before.path.name, after.path.name),
+                ("release", before.manifest.release, after.manifest.release),
+                ("verdict", before.manifest.verdict, after.manifest.verdict),
+                ("vouched for", before.trust, after.trust),
+                ("sha256", before.sha256, after.sha256),
+                ("answered by", *difference.engines),
+            ],
+        ),
+        "<h2>Manifest</h2>",
+        _changes(difference.manifest),
+        "<h2>Recipe</h2>",
+        _changes(difference.recipe),
+        "<h2>Graphs</h2>",
+        table(
+            ("graph", "operators (before, after)", "tensors changed", "added", "removed", "in all"),
+            [
+                (
+                    graph.entry,
+                    ", ".join(f"{name} {old}, {new}" for name, (old, new) in graph.operators.items()) or "the same",
+                    graph.tensors_changed,
+                    graph.tensors_added,
+                    graph.tensors_removed,
+                    graph.tensors,
+                )
+                for graph in difference.graphs
+            ],
+        ),
+        "<h2>Entries</h2>",
+        _changes(difference.entries),
+        "<h2>Frames that changed most</h2>",
+        "".join(_figure(frame) for frame in difference.worst) or "<p>None changed.</p>",
+        "<p>Not a medical device.</p>",
+    ]
+    return (
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(title)}</title>"
+        f"<style>{STYLE}</style>{''.join(parts)}</html>\n"
+    )
+
+
+def _figure(frame: WorstFrame) -> str:
+    step = max(1, -(-frame.picture.shape[1] // _WIDEST_PX))
+    picture = np.ascontiguousarray(_three_channels(frame.picture)[::step, ::step])
+    before, after = frame.before[::step, ::step], frame.after[::step, ::step]
+    sheet = np.concatenate(
+        [
+            picture,
+            _tinted(picture, before > 0, _COLOUR),
+            _tinted(picture, after > 0, _COLOUR),
+            _tinted(picture, before != after, _CHANGED_COLOUR),
+        ],
+        axis=1,
+    )
+    change = frame.change
+    scores = (
+        f", Dice {change.dice_before:.3f} before, {change.dice_after:.3f} after"
+        if change.dice_before is not None and change.dice_after is not None
+        else ""
+    )
+    caption = f"{change.name}: {change.changed_fraction:.2%} of the pixels changed{scores}. "
+    caption += "From left: the frame, before, after, what changed."
+    data = base64.b64encode(png(sheet)).decode()
+    return (
+        f'<figure><img alt="{html.escape(caption)}" src="data:image/png;base64,{data}">'
+        f"<figcaption>{html.escape(caption)}</figcaption></figure>"
+    )
+
+
+def _three_channels(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.repeat(picture[:, :, np.newaxis], 3, axis=2) if picture.ndim == 2 else picture
+
+
+def _tinted(picture: NDArray[np.uint8], where: NDArray[np.bool_], colour: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    tinted = picture.copy()
+    tinted[where] = picture[where] // 2 + colour // 2
+    return tinted
+
+
+def _changes(changes: Sequence[Change]) -> str:
+    return table(("what", "before", "after"), [(change.key, change.before, change.after) for change in changes])
+
+
+def _change(change: Change) -> dict[str, Any]:
+    return {"key": change.key, "before": change.before, "after": change.after}
+
+
+def _told(bundle: Bundle) -> dict[str, Any]:
+    return {
+        "file": bundle.path.name,
+        "sha256": bundle.sha256,
+        "manifest_sha256": bundle.manifest_sha256,
+        "release": bundle.manifest.release,
+        "verdict": str(bundle.manifest.verdict),
+        "trust": bundle.trust,
+    }
+
+
+def _short(value: object) -> str:
+    text = "none" if value is None else str(value)
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]} ..."
