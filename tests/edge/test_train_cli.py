@@ -141,3 +141,11 @@ def test_the_bar_shows_epoch_loss_and_dice(tmp_path: Path) -> None:
     assert "epoch 2/2" in shown
     assert "validating" in shown
     assert re.search(r"loss \d\.\d{3}  Dice \d\.\d{3}", shown)
+
+
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in [name for name in sys.modules if name.startswith("physedge.train.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "lightning", None)
+    assert _run(*_TINY) == 3
+    assert "physedge[train]" in capsys.readouterr().err

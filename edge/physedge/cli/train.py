@@ -9,6 +9,7 @@ import typer
 
 from physedge.cli.console import emit, note, progress, say
 from physedge.cli.options import JsonOption, SeedOption
+from physedge_runtime.errors import missing_extra
 
 if TYPE_CHECKING:
     from physedge.train.fit import TrainResult
@@ -70,8 +71,11 @@ def train(
         accelerator=accelerator,
         resume=resume,
     )
-    from physedge.train.fit import fit, is_helper
-    from physedge.train.progress import bar
+    try:
+        from physedge.train.fit import fit, is_helper
+        from physedge.train.progress import bar
+    except ModuleNotFoundError as error:
+        raise missing_extra(str(error.name), "train") from error
     from physedge.train.run_files import write_project
 
     try:
