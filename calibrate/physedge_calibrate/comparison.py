@@ -126,7 +126,7 @@ def compare(
         drop_by_sample=guarded.by_sample,
         drop_spread=spread,
         allowed_drop=allowed,
-        required_samples=required_samples(spread=spread, tolerance=allowed, drop=max(guarded.deciding.estimate, 0.0))
+        required_samples=required_samples(spread=spread, tolerance=allowed, drop=guarded.deciding.estimate)
         if spread > 0
         else 1,
         worst_drop=float(np.quantile(drops, WORST_CASE_QUANTILE)),
