@@ -6,7 +6,7 @@ import base64
 import html
 import struct
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physedge.deploy.diff import BundleDiff, Change, WorstFrame
+from physedge.deploy.page import page, table
 from physedge_runtime.bundle import Bundle, write_atomically
 from physedge_runtime.manifest import canonical_json
 
 _WIDEST_PX = 320
-_SHOWN_CHARACTERS = 100
 _COLOUR = np.array([64, 220, 120], np.uint8)
 _CHANGED_COLOUR = np.array([255, 60, 60], np.uint8)
-STYLE = (
-    "body{font:15px/1.45 system-ui,sans-serif;max-width:1080px;margin:2em auto;padding:0 1em;color:#1a1a1a}"
-    "table{border-collapse:collapse;margin:.6em 0 1.4em}td,th{border-bottom:1px solid #ddd;padding:.25em .7em;"
-    "text-align:left;vertical-align:top;overflow-wrap:anywhere}th{font-weight:600}code{font-size:13px}"
-    "figure{margin:1em 0}figcaption{color:#555}img{max-width:100%}"
-)
 
 
 def write_diff(difference: BundleDiff, folder: Path) -> tuple[Path, Path]:
     """Write both files; the same difference gives the same bytes. Returns the page and the JSON."""
-    page, record = folder / "index.html", folder / "diff.json"
+    shown, record = folder / "index.html", folder / "diff.json"
     write_atomically(record, canonical_json(as_json(difference)))
-    write_atomically(page, _page(difference).encode("utf-8"))
-    return page, record
+    write_atomically(shown, _page(difference).encode("utf-8"))
+    return shown, record
 
 
 def as_json(difference: BundleDiff) -> dict[str, Any]:
@@ -104,15 +98,6 @@ def summary_lines(difference: BundleDiff) -> list[str]:
     return lines
 
 
-def table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """An HTML table; a sentence where there are no rows."""
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(_short(cell))}</td>" for cell in row) + "</tr>" for row in rows)
-    if not body:
-        return "<p>None.</p>"
-    head = "".join(f"<th>{html.escape(title)}</th>" for title in titles)
-    return f"<table><tr>{head}</tr>{body}</table>"
-
-
 def png(picture: NDArray[np.uint8]) -> bytes:
     """A PNG file of a picture uint8 (height, width, 3)."""
     height, width, _ = picture.shape
@@ -134,7 +119,6 @@ def _page(difference: BundleDiff) -> str:
     before, after = difference.before, difference.after
     title = f"{before.path.name} against {after.path.name}"
     parts = [
-        f"<h1>{html.escape(title)}</h1>",
         *(f"<p>{html.escape(line)}.</p>" for line in summary_lines(difference)),
         table(
             ("", "before", "after"),
@@ -172,10 +156,7 @@ def _page(difference: BundleDiff) -> str:
         "".join(_figure(frame) for frame in difference.worst) or "<p>None changed.</p>",
         "<p>Not a medical device.</p>",
     ]
-    return (
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(title)}</title>"
-        f"<style>{STYLE}</style>{''.join(parts)}</html>\n"
-    )
+    return page(title, parts)
 
 
 def _figure(frame: WorstFrame) -> str:
@@ -233,8 +214,3 @@ def _told(bundle: Bundle) -> dict[str, Any]:
         "verdict": str(bundle.manifest.verdict),
         "trust": bundle.trust,
     }
-
-
-def _short(value: object) -> str:
-    text = "none" if value is None else str(value)
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]} ..."

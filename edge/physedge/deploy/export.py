@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from physedge.deploy.calibration import Calibration
     from physedge_calibrate.dataset import LabelledFile
     from physedge_export.graph import TracedGraph
+    from physedge_export.passes.base import PassReport
 
 # At three raw sizes each.
 _PARITY_FRAMES = 3
@@ -215,6 +216,7 @@ def _trace(
     options: ExportOptions, network: Network, module: nn.Module | None, progress: Progress
 ) -> tuple[_Work, TracedGraph]:
     from physedge_export.brought import graph_from_onnx
+    from physedge_export.passes.table import apply_passes
     from physedge_export.trace import trace
 
     with progress("tracing to ONNX", None):
@@ -223,6 +225,7 @@ def _trace(
             traced = graph_from_onnx(network.onnx, network.spec)
         else:
             traced = trace(module, network.spec)
+        traced, passes = apply_passes(traced, options.target)
     work = _Work(
         options=options,
         network=network,
@@ -232,11 +235,16 @@ def _trace(
         methods={"model.onnx": "traced in full precision"},
         shares={},
         data={},
-        statements=[f"exporting {network.origin}"],
+        statements=[f"exporting {network.origin}", _passes_sentence(passes)],
     )
     if network.weights_sha256:
         work.data["weights"] = DataRecord(name="weights", count=1, sha256=network.weights_sha256)
     return work, traced
+
+
+def _passes_sentence(passes: PassReport) -> str:
+    rewritten = ", ".join(f"{name} {count}" for name, count in passes.changed.items() if count) or "nothing to rewrite"
+    return f"graph passes: {passes.nodes_before} to {passes.nodes_after} operators ({rewritten})"
 
 
 def _check_graph(work: _Work, traced: TracedGraph, module: nn.Module | None) -> None:
