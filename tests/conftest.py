@@ -15,6 +15,13 @@ from physedge_runtime.bundle import Bundle, read_bundle, write_bundle
 ROOT = Path(__file__).parents[1]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Write into the JUnit file which requirement a test shows; `physedge report` reads it there."""
+    for item in items:
+        for marker in item.iter_markers("requirement"):
+            item.user_properties.append(("requirement", str(marker.args[0])))
+
+
 @pytest.fixture(scope="session")
 def development_data() -> Path:
     """The folder of the real development data; tests that need it are skipped by name where it is missing."""

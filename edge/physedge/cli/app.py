@@ -23,6 +23,7 @@ _VERBS: tuple[str, ...] = (
     "sign",
     "install",
     "diff",
+    "report",
 )
 _INTERRUPTED = 130
 _VERBOSE = {"-v", "--verbose"}

@@ -129,8 +129,8 @@ def read_results(path: Path) -> tuple[TestResult, ...]:
         ) from error
     found = []
     for case in root.iter("testcase"):
-        module = case.get("classname", "").split(".test_")[-1]
-        module = module if module.startswith("test_") else f"test_{module}"
+        parts = case.get("classname", "").split(".")
+        module = next((part for part in parts if part.startswith("test_")), "")
         outcome = "passed"
         if any(case.find(kind) is not None for kind in _BAD):
             outcome = "failed"
