@@ -247,6 +247,21 @@ def test_nothing_to_do_gives_the_same_bytes() -> None:
     assert run_passes(data, [RemoveIdleNodes()])[0] is data
 
 
+def test_a_graph_with_branches_is_left_alone() -> None:
+    branch = helper.make_graph(
+        [node("Abs", ["a"], ["z"], name="b/Abs")],
+        "b",
+        [],
+        [helper.make_tensor_value_info("z", TensorProto.FLOAT, SHAPE)],
+    )
+    nodes = [
+        node("Identity", ["x"], ["a"]),
+        node("If", ["k"], ["y"], then_branch=branch, else_branch=branch),
+    ]
+    data = model(nodes, {"k": np.array(True)})
+    assert run_passes(data, [RemoveIdleNodes()])[0] is data
+
+
 @pytest.mark.parametrize("target", PASSES)
 def test_every_target_has_its_list(target: str) -> None:
     spec = ModelSpec(
