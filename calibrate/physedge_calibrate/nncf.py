@@ -7,6 +7,7 @@ everywhere. Weights have 7 bits in every layer (its own default guards the first
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import math
 import re
@@ -136,10 +137,9 @@ def quantize_ir_with_accuracy_control(
 def _nncf() -> ModuleType:
     silence_openvino()
     try:
-        import nncf
+        return importlib.import_module("nncf")
     except ImportError as error:
         raise missing_extra("nncf", "export") from error
-    return nncf
 
 
 def _read(model: bytes, calibration: Sequence[NDArray[np.generic]]) -> openvino.Model:
@@ -153,7 +153,7 @@ def _read(model: bytes, calibration: Sequence[NDArray[np.generic]]) -> openvino.
         )
     import openvino
 
-    read = openvino.Core().read_model(model)
+    read: Any = openvino.Core().read_model(model)
     read.reshape(list(with_batch_axis(calibration[0]).shape))
     return cast("openvino.Model", read)
 
