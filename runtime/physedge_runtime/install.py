@@ -213,7 +213,7 @@ def _without_trial(folder: Path, state: SlotState) -> SlotState:
 
 
 def _choose_slot(state: SlotState, asked: SlotName | None) -> SlotName:
-    free = [name for name in SLOTS if name != state.active]
+    free: list[SlotName] = [name for name in SLOTS if name != state.active]
     if asked is None:
         return free[0]
     if asked not in free:

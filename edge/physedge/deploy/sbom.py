@@ -6,19 +6,19 @@ versions and licences as installed where the export ran.
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import json
 import re
 import uuid
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from physedge_runtime.errors import missing_extra
 from physedge_runtime.manifest import Manifest, canonical_json
 
-if TYPE_CHECKING:
-    from cyclonedx.model.bom import Bom
-    from cyclonedx.model.component import Component
+# The classes of CycloneDX's library come from decorators that type checkers cannot see through.
+Component = Any
 
 SBOM_ENTRY = "sbom.cdx.json"
 # Engine to the package that brings it; a TensorRT belongs to the device and is listed there.
@@ -40,19 +40,18 @@ def bill_of_materials(manifest: Manifest, graph_hashes: Mapping[str, str]) -> by
         EnvironmentFault: The library is not installed (`PE-ENV-001`).
     """
     try:
-        from cyclonedx.model.bom import Bom
-        from cyclonedx.output import make_outputter
-        from cyclonedx.schema import OutputFormat, SchemaVersion
+        bom, output, schema = _library("model.bom").Bom(), _library("output"), _library("schema")
     except ImportError as error:
         raise missing_extra("cyclonedx-python-lib", "sbom") from error
-    bom = Bom()
     root = _bundle_component(manifest)
     bom.metadata.component = root
     parts = [*_graphs(manifest, graph_hashes), *_data(manifest), *_packages(manifest)]
     for part in parts:
         bom.components.add(part)
     _relate(bom, root, parts)
-    written = json.loads(make_outputter(bom, OutputFormat.JSON, SchemaVersion.V1_6).output_as_string())
+    written = json.loads(
+        output.make_outputter(bom, schema.OutputFormat.JSON, schema.SchemaVersion.V1_6).output_as_string()
+    )
     written["metadata"].pop("timestamp", None)
     written.pop("serialNumber", None)
     written["serialNumber"] = uuid.uuid5(_NAMESPACE, canonical_json(written).decode("utf-8")).urn
@@ -102,13 +101,22 @@ def _normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _bundle_component(manifest: Manifest) -> Component:
-    from cyclonedx.model.component import Component, ComponentType
+def _library(module: str) -> Any:
+    """A module of CycloneDX's library, untyped."""
+    return importlib.import_module(f"cyclonedx.{module}")
 
-    return Component(
+
+def _component(**values: Any) -> Component:
+    return _library("model.component").Component(**values)
+
+
+def _bundle_component(manifest: Manifest) -> Component:
+    kinds = _library("model.component").ComponentType
+
+    return _component(
         name=manifest.spec.name,
         version=manifest.spec.version,
-        type=ComponentType.APPLICATION,
+        type=kinds.APPLICATION,
         bom_ref=f"bundle:{manifest.spec.name}",
         description=manifest.spec.intended_use,
         properties=_properties(release=manifest.release, verdict=str(manifest.verdict), target=manifest.target),
@@ -116,13 +124,13 @@ def _bundle_component(manifest: Manifest) -> Component:
 
 
 def _graphs(manifest: Manifest, hashes: Mapping[str, str]) -> list[Component]:
-    from cyclonedx.model.component import Component, ComponentType
+    kinds = _library("model.component").ComponentType
 
     return [
-        Component(
+        _component(
             name=artefact.entry,
             version=manifest.spec.version,
-            type=ComponentType.MACHINE_LEARNING_MODEL,
+            type=kinds.MACHINE_LEARNING_MODEL,
             bom_ref=f"graph:{artefact.entry}",
             hashes=[_sha256(hashes[artefact.entry])],
             properties=_properties(
@@ -134,12 +142,12 @@ def _graphs(manifest: Manifest, hashes: Mapping[str, str]) -> list[Component]:
 
 
 def _data(manifest: Manifest) -> list[Component]:
-    from cyclonedx.model.component import Component, ComponentType
+    kinds = _library("model.component").ComponentType
 
     return [
-        Component(
+        _component(
             name=record.name,
-            type=ComponentType.DATA,
+            type=kinds.DATA,
             bom_ref=f"data:{role}",
             hashes=[_sha256(record.sha256)],
             properties=_properties(role=role, files=record.count),
@@ -149,14 +157,14 @@ def _data(manifest: Manifest) -> list[Component]:
 
 
 def _packages(manifest: Manifest) -> list[Component]:
-    from cyclonedx.model.component import Component, ComponentType
     from packageurl import PackageURL
 
+    kinds = _library("model.component").ComponentType
     return [
-        Component(
+        _component(
             name=package.name,
             version=package.version,
-            type=ComponentType.LIBRARY,
+            type=kinds.LIBRARY,
             bom_ref=f"package:{_normal(package.name)}",
             purl=PackageURL("pypi", name=_normal(package.name), version=package.version),
             licenses=[_licence(licence_of(package))],
@@ -165,7 +173,7 @@ def _packages(manifest: Manifest) -> list[Component]:
     ]
 
 
-def _relate(bom: Bom, root: Component, parts: list[Component]) -> None:
+def _relate(bom: Any, root: Component, parts: list[Component]) -> None:
     bom.register_dependency(root, parts)
     by_name = {part.bom_ref.value: part for part in parts}
     for reference, part in by_name.items():
@@ -176,22 +184,20 @@ def _relate(bom: Bom, root: Component, parts: list[Component]) -> None:
 
 
 def _licence(stated: str) -> Any:
-    from cyclonedx.model.license import DisjunctiveLicense, LicenseExpression
-    from cyclonedx.spdx import fixup_id, is_expression
-
-    identifier = fixup_id(stated)
+    licences, spdx = _library("model.license"), _library("spdx")
+    identifier = spdx.fixup_id(stated)
     if identifier is not None:
-        return DisjunctiveLicense(id=identifier)
-    return LicenseExpression(stated) if is_expression(stated) else DisjunctiveLicense(name=stated)
+        return licences.DisjunctiveLicense(id=identifier)
+    return (
+        licences.LicenseExpression(stated) if spdx.is_expression(stated) else licences.DisjunctiveLicense(name=stated)
+    )
 
 
 def _sha256(value: str) -> Any:
-    from cyclonedx.model import HashAlgorithm, HashType
-
-    return HashType(alg=HashAlgorithm.SHA_256, content=value)
+    model = _library("model")
+    return model.HashType(alg=model.HashAlgorithm.SHA_256, content=value)
 
 
 def _properties(**values: object) -> list[Any]:
-    from cyclonedx.model import Property
-
-    return [Property(name=f"physedge:{name}", value=str(value)) for name, value in sorted(values.items())]
+    model = _library("model")
+    return [model.Property(name=f"physedge:{name}", value=str(value)) for name, value in sorted(values.items())]
