@@ -45,10 +45,11 @@ class Overlay:
         self._cv2: ModuleType = import_opencv()
         self._last: Picture | None = None
 
-    def draw(self, item: StreamedFrame) -> Picture | None:
+    def draw(self, item: StreamedFrame, *, with_bar: bool = True) -> Picture | None:
         """The picture to be seen now: uint8 (height, width, 3), blue first, of the frame's own size.
 
         A change of state without a picture shows the last one again, without its answer. None before the first one.
+        `with_bar=False` leaves the words to whoever shows the picture.
         """
         if item.frame is not None:
             self._last = self._picture(item.frame, item.result)
@@ -57,7 +58,8 @@ class Overlay:
         canvas = self._last.copy()
         if item.result is not None:
             self._draw_answer(canvas, item.result)
-        self._draw_bar(canvas, item)
+        if with_bar:
+            self._draw_bar(canvas, item)
         return canvas
 
     def _picture(self, frame: Frame, result: Result | None) -> Picture:

@@ -8,7 +8,11 @@ from pathlib import Path
 
 from physedge_runtime.errors import UsageError
 from physedge_runtime.sinks.base import Sink
+from physedge_runtime.sinks.igtl import parse_igtl
 from physedge_runtime.sinks.jsonl import JsonLinesSink
+from physedge_runtime.sinks.metrics import parse_metrics
+from physedge_runtime.sinks.mqtt import parse_mqtt
+from physedge_runtime.sinks.serve import parse_serve
 from physedge_runtime.sinks.video import VideoSink
 
 
@@ -27,6 +31,11 @@ class SinkKind:
 
 SINKS: dict[str, SinkKind] = {
     "jsonl": SinkKind("jsonl:FILE", lambda rest: JsonLinesSink(Path(rest))),
+    "igtl": SinkKind("igtl:PORT", parse_igtl),
+    "metrics": SinkKind("metrics:PORT", parse_metrics),
+    "mqtt": SinkKind("mqtt://HOST/TOPIC", parse_mqtt),
+    "mqtts": SinkKind("mqtts://HOST/TOPIC", lambda rest: parse_mqtt(f"mqtts:{rest}")),
+    "serve": SinkKind("serve:PORT", parse_serve),
     "video": SinkKind("video:FILE.mp4", lambda rest: VideoSink(Path(rest))),
 }
 
