@@ -1,0 +1,108 @@
+"""A pytest fixture that holds a bundle to its accuracy in a device maker's own tests.
+
+    def test_polyps(physedge_regression):
+        physedge_regression("net.physedge", "data/val", min_dice=0.85, golden="golden/polyps.npz")
+
+The bounds are on mean scores. The golden file keeps every mask; it is written only by `pytest --update-golden`,
+which also shows the difference. Switch the plugin on with `-p physedge_calibrate.pytest_plugin`, in the command or
+in `addopts`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from physedge_calibrate.regression import Answers
+
+# Pixels of a mask that may flip between machines: a share of the frame.
+DEFAULT_FLIPPED_FRACTION = 0.001
+
+_RENEWED = pytest.StashKey[list[str]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--update-golden`."""
+    group = parser.getgroup("physedge")
+    group.addoption(
+        "--update-golden",
+        action="store_true",
+        help="Write the golden files of physedge_regression anew, and show what changed.",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make room for what the summary will show."""
+    config.stash[_RENEWED] = []
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Show which golden files were written, and how they differ from before."""
+    renewed = config.stash[_RENEWED]
+    if renewed:
+        terminalreporter.section("golden files of physedge")
+        for text in renewed:
+            terminalreporter.write_line(text)
+
+
+@pytest.fixture
+def physedge_regression(request: pytest.FixtureRequest) -> Callable[..., Answers]:
+    """A function that runs a bundle over labelled frames and fails the test where it got worse.
+
+    Its arguments: the bundle; the folder of labelled data (its `val` where it has one); bounds on mean scores as
+    `min_dice=0.85` or `max_hd95=20`; `golden`, a file below the test's folder; `flipped_fraction`, the share of
+    a frame's pixels that may differ from the golden mask (0.001); `engine` and `threads` as for `Bundle.open`.
+    Paths are relative to pytest's root folder, but for `golden`, which is relative to the test's file. It gives the
+    answers, for further asserts.
+    """
+    config = request.config
+    test_folder = request.path.parent
+
+    def check(
+        bundle: str | Path,
+        data: str | Path,
+        *,
+        golden: str | Path | None = None,
+        flipped_fraction: float = DEFAULT_FLIPPED_FRACTION,
+        engine: str = "auto",
+        threads: int | None = 1,
+        **bounds: float,
+    ) -> Answers:
+        __tracebackhide__ = True
+        from physedge_calibrate.regression import answer_frames, broken_bounds
+
+        answers = answer_frames(config.rootpath / bundle, config.rootpath / data, engine=engine, threads=threads)
+        failures = list(broken_bounds(answers, bounds))
+        if golden is not None:
+            failures += _against_golden(config, test_folder / golden, answers, flipped_fraction)
+        if failures:
+            pytest.fail("\n".join([f"{Path(bundle).name} on {answers.engine}:", *failures]), pytrace=False)
+        return answers
+
+    return check
+
+
+def _against_golden(config: pytest.Config, path: Path, answers: Answers, flipped_fraction: float) -> list[str]:
+    from physedge_calibrate.regression import changes_from, describe_changes, read_golden, write_golden
+    from physedge_runtime.errors import IntegrityError
+
+    if config.getoption("--update-golden"):
+        try:
+            difference = describe_changes(read_golden(path), answers)
+        except IntegrityError as error:
+            difference = f"replaced: {error}"
+        write_golden(path, answers)
+        config.stash[_RENEWED].append(f"{path.name}: {difference}")
+        return []
+    golden = read_golden(path)
+    if golden is None:
+        return [f"there is no golden file {path.name}; write it with --update-golden"]
+    worst = [change for change in changes_from(golden, answers) if change.pixel_fraction > flipped_fraction]
+    if not worst:
+        return []
+    allowed = f"{path.name}: in {len(worst)} masks more than {flipped_fraction:.4%} of the pixels flipped"
+    return [allowed, describe_changes(golden, answers)]
