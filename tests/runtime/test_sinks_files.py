@@ -276,6 +276,7 @@ def test_the_bar_speaks_plainly() -> None:
         "LOST",
         "no answer: no frame for 170 ms",
     ]
+    assert [text for text, _ in bar_texts(shown(7), live=False)] == ["LIVE", "frame 7", "trust ok"]
     doubtful = Trust(state=TrustState.DOUBTFUL, reason="ring entropy")
     assert "doubtful: ring entropy" in [text for text, _ in bar_texts(shown(0, trust=doubtful))]
 

@@ -270,7 +270,7 @@ def test_silence_takes_the_answer_back_before_it_is_old() -> None:
         assert frame is not None
         room.answered(answer(frame))
         room.wait(33)
-    room.wait(60)
+    room.wait(75)
     assert room.last.frame is None
     assert room.last.signal is Signal.STALE
     assert room.last.withdrawn is Withdrawal.SIGNAL

@@ -85,7 +85,7 @@ def test_a_camera_is_live_after_five_good_frames() -> None:
 
 def test_the_period_is_measured(camera: Camera) -> None:
     assert camera.health.period_ns == PERIOD_NS
-    assert camera.health.stale_after_ns == pytest.approx(2.5 * PERIOD_NS, abs=2)
+    assert camera.health.stale_after_ns == 100 * NS_PER_MS  # 2.5 periods are less than the floor
     assert camera.health.lost_after_ns == pytest.approx(5 * PERIOD_NS, abs=2)
 
 
@@ -95,13 +95,13 @@ def test_silence_is_stale_and_then_lost_within_200_ms(camera: Camera) -> None:
     while Signal.LOST not in times:
         camera.now_ns += NS_PER_MS
         times.setdefault(camera.health.tick(camera.now_ns), camera.now_ns - start_ns)
-    assert times[Signal.STALE] == pytest.approx(84 * NS_PER_MS, abs=NS_PER_MS)
+    assert times[Signal.STALE] == pytest.approx(101 * NS_PER_MS, abs=NS_PER_MS)
     assert times[Signal.LOST] <= 200 * NS_PER_MS
     assert camera.health.reason.startswith("no frame for ")
 
 
 def test_a_short_gap_is_stale_and_the_next_frame_is_live_again(camera: Camera) -> None:
-    camera.wait(2 * PERIOD_NS)
+    camera.wait(3 * PERIOD_NS)
     assert camera.health.signal is Signal.STALE
     camera.good(1)
     assert camera.health.signal is Signal.LIVE

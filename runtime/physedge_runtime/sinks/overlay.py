@@ -124,7 +124,7 @@ class Overlay:
         x = round(0.4 * bar_px)
         cv2.circle(canvas, (x, height - bar_px // 2), max(3, bar_px // 6), _signal_colour(item.signal), -1, cv2.LINE_AA)
         x += round(0.5 * bar_px)
-        for text, colour in bar_texts(item):
+        for text, colour in bar_texts(item, live=self._info.live):
             text = self._fitting(text, scale, width - x - 4)
             cv2.putText(canvas, text, (x, baseline), cv2.FONT_HERSHEY_SIMPLEX, scale, colour, 1, cv2.LINE_AA)
             x += self._width(text, scale) + round(0.6 * bar_px)
@@ -140,13 +140,16 @@ class Overlay:
         return text.rstrip() + "..." if text else ""
 
 
-def bar_texts(item: StreamedFrame) -> list[tuple[str, tuple[int, int, int]]]:
-    """The words of the status bar with their colours."""
+def bar_texts(item: StreamedFrame, *, live: bool = True) -> list[tuple[str, tuple[int, int, int]]]:
+    """The words of the status bar with their colours; of a file the frame's number instead of its age."""
     texts = [(str(item.signal), _signal_colour(item.signal))]
     if item.withdrawn is not None:
         why = item.reason if item.withdrawn is Withdrawal.SIGNAL and item.reason else item.withdrawn_text
         return [*texts, (f"no answer: {why}", _CAUTION)]
-    texts.append((f"{item.age_ms:.0f} ms", _TEXT))
+    if live or item.frame is None:
+        texts.append((f"{item.age_ms:.0f} ms", _TEXT))
+    else:
+        texts.append((f"frame {item.frame.frame_id}", _TEXT))
     if item.trust is not None and item.trust.state is not TrustState.OK:
         texts.append((f"{item.trust.state}: {item.trust.reason}", _CAUTION))
     else:

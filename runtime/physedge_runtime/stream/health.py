@@ -30,7 +30,7 @@ OPERATOR_FREEZE = "frozen by the operator"
 class HealthLimits:
     """When a picture counts as what.
 
-    At 30 frames a second a missing picture is STALE after 83 ms and LOST after 167 ms, a frozen one is found after
+    At 30 frames a second a missing picture is STALE after 100 ms and LOST after 167 ms, a frozen one is found after
     167 ms, a black or white one after 133 ms.
 
     Attributes:
@@ -51,7 +51,7 @@ class HealthLimits:
     frame_clock: bool = True
     stale_periods: float = 2.5
     lost_periods: float = 5.0
-    stale_floor_ns: int = 60 * NS_PER_MS
+    stale_floor_ns: int = 100 * NS_PER_MS
     stale_cap_ns: int = 2000 * NS_PER_MS
     lost_floor_ns: int = 160 * NS_PER_MS
     lost_cap_ns: int = 4000 * NS_PER_MS
@@ -214,7 +214,7 @@ class Health:
             self._enter(Signal.LIVE, "")
             return
         if self.signal is not Signal.RECOVERING:
-            self._enter(Signal.RECOVERING, f"after {self.signal}")
+            self._enter(Signal.RECOVERING, "the picture is back, good frames are counted")
         if not is_repeat:
             self._good_frames += 1
         if self._good_frames >= self._limits.good_frames:

@@ -277,7 +277,7 @@ class Shell:
             capacity = 1 if self._newest_only else _ITERATOR_CAPACITY
             if self._live and len(self._handout) >= capacity:
                 self._handout.popleft()
-                self._missed_by_iterator += self._is_iterated
+                self._missed_by_iterator += self._is_iterated and not self._newest_only
             self._handout.append(item)
             self._changed.notify_all()
         if limit is not None and self._summary.pictures >= limit:
