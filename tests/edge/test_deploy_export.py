@@ -204,3 +204,16 @@ def test_int8_for_tensorrt_is_symmetric_and_says_so(home: Path) -> None:
     assert zeros
     assert all(np.all(onnx.numpy_helper.to_array(tensor) == 0) for tensor in zeros)
     assert report.manifest.shipped == {"tensorrt": "model.int8-gpu.onnx"}
+
+
+def test_auto_judges_and_times_every_graph_and_says_why_the_others_lost(home: Path) -> None:
+    report = export(
+        options(home, precision="auto", calibration=home / "data", data=home / "data", output=home / "auto.physedge")
+    )
+    assert report.verdict is Verdict.ACCEPT
+    assert {record.precision for record in report.manifest.verdicts} == {"fp32", "int8"}
+    shipped = report.manifest.shipped["onnxruntime"]
+    told = [sentence for sentence in report.statements if sentence.startswith("model.")]
+    assert len(told) == 2
+    lost = next(entry for entry in ("model.onnx", "model.int8-cpu.onnx") if entry != shipped)
+    assert any(sentence.startswith(lost) and "times as fast" in sentence for sentence in told)

@@ -326,21 +326,32 @@ def _once(advance: Advance) -> None:
 def _judge(work: _Work) -> tuple[dict[str, str], Verdict]:
     """Which graph ships for the target, and the verdict on it."""
     full, *reduced = work.graphs
-    chosen = reduced[0] if reduced and work.options.precision in ("auto", "int8") else full
+    asked = reduced[0] if reduced and work.options.precision == "int8" else full
     if not work.samples:
         reason = "no accuracy verdict: it needs labelled data, --data DIR"
         work.statements.append(reason)
-        chosen = chosen if work.options.precision == "int8" else full
-        work.verdicts.append(not_run(chosen, work.engine, reason))
-        return {work.engine: chosen.entry}, Verdict.NOT_RUN
+        work.verdicts.append(not_run(asked, work.engine, reason))
+        return {work.engine: asked.entry}, Verdict.NOT_RUN
     court = work.court()
     reference = _evaluate(work, court, full, REFERENCE_ENGINE)
-    verdict = _judge_graph(work, court, chosen, reference)
-    if verdict is not Verdict.ACCEPT and work.options.precision == "auto" and chosen is not full:
-        work.statements.append(f"INT8 was not accepted ({verdict}), so full precision ships")
-        chosen = full
-        verdict = _judge_graph(work, court, full, reference)
-    return {work.engine: chosen.entry}, verdict
+    if reduced and work.options.precision == "auto":
+        return _choose(work, court, reference)
+    return {work.engine: asked.entry}, _judge_graph(work, court, asked, reference)
+
+
+def _choose(work: _Work, court: Court, reference: Evaluation) -> tuple[dict[str, str], Verdict]:
+    """Judge every graph, time all in one run, and take the fastest that passes and pays."""
+    from physedge.deploy.choosing import choose_graph
+
+    for graph in work.graphs:
+        _judge_graph(work, court, graph, reference)
+    with work.progress(f"timing {len(work.graphs)} graphs on {work.engine}", None):
+        choice = choose_graph(court, work.graphs, work.verdicts, work.engine, methods=work.methods, shares=work.shares)
+    work.statements += [f"{entry}: {reason}" for entry, reason in choice.reasons]
+    full = work.graphs[0]
+    entry = choice.chosen.name if choice.chosen is not None else full.entry
+    (verdict,) = (found.verdict for found in work.verdicts if found.artefact == entry)
+    return {work.engine: entry}, verdict
 
 
 def _judge_graph(work: _Work, court: Court, graph: Graph, reference: Evaluation) -> Verdict:

@@ -16,7 +16,7 @@ from physedge_calibrate.gate import Judgement, Tolerance, check_outputs, judge
 from physedge_calibrate.metrics.table import headline_metric
 from physedge_calibrate.statistics import mean_interval
 from physedge_runtime.device import this_device
-from physedge_runtime.engines import EngineRequest, open_engine
+from physedge_runtime.engines import Engine, EngineRequest, open_engine
 from physedge_runtime.manifest import DataRecord, Metric, Output, VerdictRecord
 from physedge_runtime.spec import ModelSpec
 from physedge_runtime.verdict import Verdict
@@ -62,8 +62,8 @@ class Court:
     seed: int = 0
 
 
-def run_graph(court: Court, graph: Graph, engine: str, advance: Advance = lambda: None) -> tuple[Evaluation, str]:
-    """Evaluate a graph on an engine; gives the evaluation and the engine's fingerprint."""
+def open_graph(court: Court, graph: Graph, engine: str) -> Engine:
+    """The engine with the graph, ready to run."""
     request = EngineRequest(
         graph=graph.data,
         graph_sha256=graph.sha256,
@@ -71,7 +71,12 @@ def run_graph(court: Court, graph: Graph, engine: str, advance: Advance = lambda
         outputs={output.name: (1, *output.shape) for output in court.outputs},
         threads=court.threads,
     )
-    with open_engine(engine, request) as opened:
+    return open_engine(engine, request)
+
+
+def run_graph(court: Court, graph: Graph, engine: str, advance: Advance = lambda: None) -> tuple[Evaluation, str]:
+    """Evaluate a graph on an engine; gives the evaluation and the engine's fingerprint."""
+    with open_graph(court, graph, engine) as opened:
         return evaluate(opened.infer, court.samples, court.spec, advance=advance), opened.fingerprint
 
 
