@@ -78,11 +78,17 @@ def test_train_writes_the_run_and_the_project(
     assert capsys.readouterr().err.startswith("PE-TRAIN-002: ")
 
 
+# A shell that starts the tests in the background lets its children ignore the interrupt; a person's terminal does not.
+_HEEDING_INTERRUPTS = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from physedge.cli import main; main()"
+)
+
+
 def test_an_interrupt_keeps_the_last_epoch_and_says_so(tmp_path: Path) -> None:
     write_task(tmp_path / "task", train=16, val=2)
     environment = {**os.environ, "PYTHONPATH": str(SUPPORT), "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
     process = subprocess.Popen(
-        [sys.executable, "-c", "from physedge.cli import main; main()", *_TINY, "--epochs", "100000"],
+        [sys.executable, "-c", _HEEDING_INTERRUPTS, *_TINY, "--epochs", "100000"],
         cwd=tmp_path,
         env=environment,
         stderr=subprocess.PIPE,
