@@ -207,6 +207,6 @@ def _answers(evaluation: Evaluation, threshold: float, engine: str) -> Answers:
     return Answers(
         names=evaluation.names,
         masks=np.stack(masks),
-        scores={metric: evaluation.scores(metric) for metric in sorted(METRICS)},
+        scores={name: evaluation.scores(name) for name, row in sorted(METRICS.items()) if row.task == "segmentation"},
         engine=engine,
     )

@@ -79,7 +79,8 @@ def mean_interval(
 
     Args:
         values: (sample,) finite numbers.
-        groups: (sample,) a label of the patient or sequence of each; None: every sample stands for itself.
+        groups: (sample,) a label of the patient or sequence of each; None, or one label only: every sample stands
+            for itself.
         generator: Source of randomness.
         confidence: Of both ends together.
         resamples: Number of resamples.
@@ -116,7 +117,7 @@ def statistic_interval(
     Args:
         features: (sample, feature) what is summed.
         statistic: From sums (resample, feature) to values (resample,).
-        groups: (sample,) labels; None: every sample stands for itself.
+        groups: (sample,) labels; None, or one label only: every sample stands for itself.
         generator: Source of randomness.
         confidence: Of both ends together.
         resamples: Number of resamples.
@@ -129,6 +130,8 @@ def statistic_interval(
     if not np.isfinite(features).all():
         raise ValueError("expected finite numbers only")
     sums = _sums_by_group(features, groups)
+    by_group = groups is not None and len(sums) > 1
+    sums = sums if by_group else features
     group_count = len(sums)
     estimate = float(statistic(features.sum(axis=0, keepdims=True))[0])
     low = high = math.nan
@@ -145,7 +148,7 @@ def statistic_interval(
         confidence=confidence,
         group_count=group_count,
         sample_count=len(features),
-        unit="sample" if groups is None else "group",
+        unit="group" if by_group else "sample",
     )
 
 

@@ -1,5 +1,13 @@
 """The one implementation of every task metric: numpy and SciPy, no torch."""
 
+from physedge_calibrate.metrics.classification import (
+    confusion_matrix,
+    correct,
+    macro_f1,
+    macro_f1_drop_interval,
+    macro_f1_interval,
+)
+from physedge_calibrate.metrics.reconstruction import correlation, relative_error, ssim
 from physedge_calibrate.metrics.segmentation import (
     SegmentationScores,
     asd,
@@ -18,10 +26,18 @@ __all__ = [
     "SegmentationScores",
     "asd",
     "boundary_ring_dice",
+    "confusion_matrix",
+    "correct",
+    "correlation",
     "dice",
     "hd95",
     "headline_metric",
     "iou",
+    "macro_f1",
+    "macro_f1_drop_interval",
+    "macro_f1_interval",
     "metric_for",
+    "relative_error",
     "score_segmentation",
+    "ssim",
 ]

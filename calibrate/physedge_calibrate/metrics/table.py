@@ -9,6 +9,8 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
+from physedge_calibrate.metrics.classification import correct
+from physedge_calibrate.metrics.reconstruction import correlation, relative_error, ssim
 from physedge_calibrate.metrics.segmentation import asd, boundary_ring_dice, dice, hd95, iou
 from physedge_runtime.errors import UsageError
 
@@ -57,7 +59,20 @@ RING_DICE = Metric(
     per_sample=boundary_ring_dice,
 )
 
-_ROWS: tuple[Metric, ...] = (DICE, IOU, HD95, ASD, RING_DICE)
+ACCURACY = Metric(name="accuracy", title="accuracy", task="classification", higher_is_better=True, per_sample=correct)
+RELATIVE_ERROR = Metric(
+    name="relative_error",
+    title="relative error",
+    task="reconstruction",
+    higher_is_better=False,
+    per_sample=relative_error,
+)
+SSIM = Metric(name="ssim", title="SSIM", task="reconstruction", higher_is_better=True, per_sample=ssim)
+CORRELATION = Metric(
+    name="correlation", title="correlation", task="reconstruction", higher_is_better=True, per_sample=correlation
+)
+
+_ROWS: tuple[Metric, ...] = (DICE, IOU, HD95, ASD, RING_DICE, ACCURACY, RELATIVE_ERROR, SSIM, CORRELATION)
 METRICS: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in _ROWS})
 # The first row of a task leads it.
 HEADLINES: Mapping[str, Metric] = MappingProxyType({metric.task: metric for metric in reversed(_ROWS)})
