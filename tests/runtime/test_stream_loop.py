@@ -291,7 +291,8 @@ def test_pictures_go_on_in_the_safe_state_where_that_is_asked_for() -> None:
         before = running.summary().pictures
         until(lambda: running.summary().pictures > before + 10)
         running.stop()
-        running.wait()
+        with pytest.raises(SafeState, match="out of memory"):
+            running.wait()
     pictures_passed = [item for item in sink.items[-10:] if item.frame is not None]
     assert pictures_passed
     assert all(item.withdrawn is Withdrawal.SAFE_STATE for item in pictures_passed)

@@ -346,6 +346,8 @@ class Shell:
                 thread.join(_HUNG_JOIN_S if hung else _JOIN_S)
         self._close_outlets()
         self._close_recording()
+        if self._core.safety.safe_reason:
+            self._end_safely(self._core.safety.safe_reason)
         self._tell(EventKind.ENDED, f"{self.info.source} ended after {self._summary.pictures} pictures")
         self._systemd.send("STOPPING=1")
 
