@@ -203,9 +203,9 @@ def open_net(bundle: Bundle, *, engine: str, precision: str | None, threads: int
 
 
 def choose_engine(manifest: Manifest) -> str:
-    """The engine that the export was asked for; else the first installed one that ships; else ONNX Runtime."""
+    """The engine that the export was asked for; else the first usable one that ships; else ONNX Runtime."""
     for name in (manifest.target, *manifest.shipped):
-        if name in ENGINES and ENGINES[name].is_installed:
+        if name in ENGINES and ENGINES[name].is_usable:
             return name
     return "onnxruntime"
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from importlib.resources import files
 
 from physedge_runtime.spec import ModelSpec
 
@@ -39,6 +40,11 @@ class Recipe:
     workspace_mib: int = DEFAULT_WORKSPACE_MIB
 
     @property
+    def sha256(self) -> str:
+        """Of the recipe as the bundle keeps it."""
+        return hashlib.sha256(self.to_bytes()).hexdigest()
+
+    @property
     def trtexec(self) -> str:
         """The command line of NVIDIA's own tool; `--stronglyTyped` matters to TensorRT 10 and is ignored by 11."""
         return (
@@ -62,6 +68,19 @@ class Recipe:
             "golden": "the engine must reproduce the bundle's golden frames before its first live frame",
         }
         return (json.dumps(content, sort_keys=True, indent=2) + "\n").encode("utf-8")
+
+
+def stand_alone_script(recipe: Recipe) -> str:
+    """A Python program that builds the engine on a device without physedge."""
+    text = (files("physedge_export.targets") / "build_engine.py.txt").read_text(encoding="utf-8")
+    for mark, value in (
+        ("@GRAPH@", recipe.graph),
+        ("@ENGINE@", recipe.graph.removesuffix(".onnx") + ".engine"),
+        ("@SHA256@", recipe.graph_sha256),
+        ("@WORKSPACE@", str(recipe.workspace_mib)),
+    ):
+        text = text.replace(mark, value)
+    return text
 
 
 def recipe(entry: str, model: bytes, precision: str, spec: ModelSpec) -> Recipe:

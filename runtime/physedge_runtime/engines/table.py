@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from dataclasses import dataclass
+from pathlib import Path
 
 from physedge_runtime.engines.base import Engine, EngineRequest
 from physedge_runtime.errors import UsageError, missing_extra
@@ -12,23 +13,36 @@ from physedge_runtime.errors import UsageError, missing_extra
 
 @dataclass(frozen=True, slots=True)
 class EngineEntry:
-    """Where an engine's class lies, and the package and extra it needs (empty for none)."""
+    """Where an engine's class lies, and what it needs (empty for nothing): packages, an extra, a device."""
 
     module: str
     class_name: str
     packages: tuple[str, ...] = ()
     extra: str = ""
+    device_files: tuple[str, ...] = ()
 
     @property
     def is_installed(self) -> bool:
         """Whether one of its packages can be imported; nothing is imported to find out."""
         return not self.packages or any(importlib.util.find_spec(package) for package in self.packages)
 
+    @property
+    def is_usable(self) -> bool:
+        """Whether it is installed and its device is here; nothing is opened to find out."""
+        return self.is_installed and (not self.device_files or any(Path(name).exists() for name in self.device_files))
+
 
 _HERE = "physedge_runtime.engines"
 ENGINES: dict[str, EngineEntry] = {
     "onnxruntime": EngineEntry(f"{_HERE}.onnxruntime", "OnnxRuntimeEngine", ("onnxruntime",), "export"),
     "openvino": EngineEntry(f"{_HERE}.openvino", "OpenVinoEngine", ("openvino",), "openvino"),
+    "tensorrt": EngineEntry(
+        f"{_HERE}.tensorrt",
+        "TensorRtEngine",
+        ("tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings"),
+        "tensorrt",
+        device_files=("/dev/nvidia0", "/dev/nvhost-gpu", "/dev/nvmap", "/dev/dxg"),  # PC, Jetson (two), WSL
+    ),
     "fake": EngineEntry(f"{_HERE}.fake", "FakeEngine"),
 }
 

@@ -1,0 +1,202 @@
+"""Built engines on this device, each under a key of everything it depends on.
+
+An engine is native code: whoever can write into the cache runs code here. So the folder must belong to this user and be
+writable by nobody else, no link is followed, and an engine whose bytes are not those that were stored is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+import tempfile
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from physedge_runtime.errors import EnvironmentFault, IntegrityError
+
+CACHE_VARIABLE = "PHYSEDGE_CACHE"
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+_LARGEST_ENGINE_BYTES = 4 << 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineKey:
+    """Everything a built engine depends on; another value anywhere is another engine.
+
+    Attributes:
+        graph_sha256: Of the ONNX graph, weights included.
+        recipe_sha256: Of the options it was built with.
+        library: `tensorrt` or `tensorrt_rtx`.
+        version: Of the library.
+        compute_capability: For example `sm_89`.
+        gpu: Its name.
+        driver: CUDA version of the driver.
+    """
+
+    graph_sha256: str
+    recipe_sha256: str
+    library: str
+    version: str
+    compute_capability: str
+    gpu: str
+    driver: str
+
+    @property
+    def digest(self) -> str:
+        """The name under which the engine is kept."""
+        text = json.dumps(asdict(self), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    def __str__(self) -> str:
+        return f"{self.gpu} {self.compute_capability}, {self.library} {self.version}, driver {self.driver}"
+
+
+def default_cache() -> EngineCache:
+    """The cache of this user: `PHYSEDGE_CACHE`, else `physedge` in the user's cache folder."""
+    told = os.environ.get(CACHE_VARIABLE)
+    base = Path(told) if told else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "physedge"
+    return EngineCache(base / "engines")
+
+
+class EngineCache:
+    """Engines in a folder: `DIGEST.engine`, beside it `DIGEST.json` with its key and hash, and `DIGEST.jit`.
+
+    Attributes:
+        folder: Made on the first `store`, for this user alone.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def load(self, key: EngineKey) -> bytes | None:
+        """The engine of this key; None where there is none.
+
+        Raises:
+            EnvironmentFault: Others can write into the folder (`PE-TRT-010`).
+            IntegrityError: The engine is not the one that was stored (`PE-TRT-011`).
+        """
+        path = self._path(key, "engine")
+        if not path.exists():
+            return None
+        self._require_private()
+        record = self._record(key)
+        data = self._read(path)
+        if (
+            record is None
+            or record.get("sha256") != hashlib.sha256(data).hexdigest()
+            or record.get("key") != asdict(key)
+        ):
+            raise IntegrityError(
+                "PE-TRT-011",
+                found=f"the engine {path} is not the one that was built here",
+                expected="the bytes whose hash was kept beside it",
+                next_step=f"remove {path} and build it again with: physedge export --build BUNDLE",
+            )
+        return data
+
+    def store(self, key: EngineKey, engine: bytes) -> Path:
+        """Keep an engine; it appears whole or not at all.
+
+        Raises:
+            EnvironmentFault: The folder cannot be made, or others can write into it (`PE-TRT-010`).
+        """
+        self._make_private()
+        record = {"sha256": hashlib.sha256(engine).hexdigest(), "key": asdict(key)}
+        path = self._path(key, "engine")
+        self._write(path, engine)
+        self._write(self._path(key, "json"), (json.dumps(record, sort_keys=True, indent=2) + "\n").encode())
+        return path
+
+    def load_kernels(self, key: EngineKey) -> bytes | None:
+        """What TensorRT-RTX compiled at an earlier start; it checks the content itself."""
+        path = self._path(key, "jit")
+        if not path.exists():
+            return None
+        self._require_private()
+        return self._read(path)
+
+    def store_kernels(self, key: EngineKey, kernels: bytes) -> None:
+        """Keep what TensorRT-RTX compiled."""
+        self._make_private()
+        self._write(self._path(key, "jit"), kernels)
+
+    def forget(self, key: EngineKey) -> None:
+        """Remove everything under a key."""
+        for suffix in ("engine", "json", "jit"):
+            self._path(key, suffix).unlink(missing_ok=True)
+
+    def explain_miss(self, key: EngineKey) -> str:
+        """Why there is no engine for this key, in words: what the nearest one was built for."""
+        nearest: list[tuple[int, str]] = []
+        for path in sorted(self.folder.glob("*.json")) if self.folder.is_dir() else ():
+            try:
+                other = EngineKey(**json.loads(self._read(path))["key"])
+            except (OSError, ValueError, TypeError, KeyError, EnvironmentFault):
+                continue
+            different = [item.name for item in fields(key) if getattr(key, item.name) != getattr(other, item.name)]
+            words = ", ".join(f"{name} was {getattr(other, name)}, is {getattr(key, name)}" for name in different[:3])
+            nearest.append((len(different), words))
+        if not nearest:
+            return "no engine was built on this device yet"
+        return f"the nearest engine was built for something else ({min(nearest)[1]})"
+
+    def _path(self, key: EngineKey, suffix: str) -> Path:
+        return self.folder / f"{key.digest}.{suffix}"
+
+    def _record(self, key: EngineKey) -> dict[str, object] | None:
+        try:
+            record = json.loads(self._read(self._path(key, "json")))
+        except (OSError, ValueError):
+            return None
+        return record if isinstance(record, dict) else None
+
+    def _make_private(self) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise EnvironmentFault(
+                "PE-TRT-010",
+                found=f"the engine cache {self.folder} cannot be made ({error.strerror})",
+                expected="a folder that this user may write",
+                next_step=f"set {CACHE_VARIABLE} to another folder",
+            ) from error
+        self._require_private()
+
+    def _require_private(self) -> None:
+        status = self.folder.lstat()
+        foreign = status.st_uid != os.geteuid()
+        if stat.S_ISLNK(status.st_mode) or foreign or status.st_mode & _OTHERS_WRITE:
+            what = "is a link" if stat.S_ISLNK(status.st_mode) else "belongs to another user" if foreign else "is open"
+            raise EnvironmentFault(
+                "PE-TRT-010",
+                found=f"the engine cache {self.folder} {what}: others could put code there",
+                expected="a folder of this user that nobody else can write",
+                next_step=f"chmod go-w it, or set {CACHE_VARIABLE} to another folder",
+            )
+
+    def _read(self, path: Path) -> bytes:
+        # A link in place of the file would lead out of the folder that was checked.
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+        with os.fdopen(handle, "rb") as file:
+            if os.fstat(file.fileno()).st_size > _LARGEST_ENGINE_BYTES:
+                raise EnvironmentFault(
+                    "PE-TRT-010",
+                    found=f"{path} is larger than {_LARGEST_ENGINE_BYTES >> 30} GiB",
+                    expected="an engine",
+                    next_step=f"remove {path}",
+                )
+            return file.read()
+
+    def _write(self, path: Path, data: bytes) -> None:
+        handle, temporary = tempfile.mkstemp(dir=self.folder)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise

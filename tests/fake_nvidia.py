@@ -1,0 +1,293 @@
+"""TensorRT 10, 11 and RTX and the CUDA bindings as their Python faces look, without a GPU behind them.
+
+The engine that the fake builds answers `probability` with the mean of the frame, as a fraction of 255, at every pixel.
+Device memory is ordinary memory, so that every copy that the code under test asks for really happens.
+"""
+# The names are NVIDIA's.
+# ruff: noqa: N802, N815
+
+from __future__ import annotations
+
+import ctypes
+import enum
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+SHAPE = (1, 4, 6, 3)
+OUTPUT = (1, 1, 4, 6)
+
+
+class Status(enum.IntEnum):
+    cudaSuccess = 0
+    cudaErrorMemoryAllocation = 2
+    cudaErrorNoDevice = 100
+    cudaErrorStreamCaptureUnsupported = 900
+
+
+class FakeCuda:
+    """The CUDA runtime's bindings: every function gives a status first."""
+
+    cudaMemcpyKind = SimpleNamespace(cudaMemcpyHostToDevice=1, cudaMemcpyDeviceToHost=2)
+    cudaStreamCaptureMode = SimpleNamespace(cudaStreamCaptureModeThreadLocal=1)
+
+    def __init__(
+        self,
+        *,
+        name: str = "NVIDIA GeForce RTX 4090",
+        capability: tuple[int, int] = (8, 9),
+        driver: int = 13000,
+        pins: bool = True,
+        captures: bool = True,
+        fails: str = "",
+    ) -> None:
+        self.name, self.capability, self.driver = name, capability, driver
+        self.pins, self.captures, self.fails = pins, captures, fails
+        self.memory: dict[int, np.ndarray] = {}
+        self.pinned: set[int] = set()
+        self.recording: list[Any] | None = None
+        self.open: list[str] = []
+        self.launches = 0
+
+    def __getattribute__(self, name: str) -> Any:
+        if name.startswith("cuda") and name == object.__getattribute__(self, "fails"):
+            return lambda *_: (Status.cudaErrorNoDevice,)
+        return object.__getattribute__(self, name)
+
+    def cudaSetDevice(self, index: int) -> tuple[Any, ...]:
+        return (Status.cudaSuccess,)
+
+    def cudaGetDeviceProperties(self, index: int) -> tuple[Any, ...]:
+        major, minor = self.capability
+        return Status.cudaSuccess, SimpleNamespace(name=self.name.encode(), major=major, minor=minor)
+
+    def cudaMemGetInfo(self) -> tuple[Any, ...]:
+        return Status.cudaSuccess, 8 << 30, 16 << 30
+
+    def cudaDriverGetVersion(self) -> tuple[Any, ...]:
+        return Status.cudaSuccess, self.driver
+
+    def cudaMalloc(self, size: int) -> tuple[Any, ...]:
+        block = np.zeros(size, np.uint8)
+        self.memory[block.ctypes.data] = block
+        return Status.cudaSuccess, block.ctypes.data
+
+    def cudaFree(self, address: int) -> tuple[Any, ...]:
+        del self.memory[address]
+        return (Status.cudaSuccess,)
+
+    def cudaHostRegister(self, address: int, size: int, flags: int) -> tuple[Any, ...]:
+        if not self.pins:
+            return (Status.cudaErrorMemoryAllocation,)
+        self.pinned.add(address)
+        return (Status.cudaSuccess,)
+
+    def cudaHostUnregister(self, address: int) -> tuple[Any, ...]:
+        self.pinned.remove(address)
+        return (Status.cudaSuccess,)
+
+    def cudaMemcpyAsync(self, target: int, source: int, size: int, kind: int, stream: Any) -> tuple[Any, ...]:
+        self.queue(lambda: ctypes.memmove(target, source, size))
+        return (Status.cudaSuccess,)
+
+    def queue(self, work: Any) -> None:
+        if self.recording is not None:
+            self.recording.append(work)
+        else:
+            work()
+
+    def cudaStreamCreate(self) -> tuple[Any, ...]:
+        self.open.append("stream")
+        return Status.cudaSuccess, 77
+
+    def cudaStreamDestroy(self, stream: Any) -> tuple[Any, ...]:
+        self.open.remove("stream")
+        return (Status.cudaSuccess,)
+
+    def cudaStreamSynchronize(self, stream: Any) -> tuple[Any, ...]:
+        return (Status.cudaSuccess,)
+
+    def cudaStreamBeginCapture(self, stream: Any, mode: Any) -> tuple[Any, ...]:
+        if not self.captures:
+            return (Status.cudaErrorStreamCaptureUnsupported,)
+        self.recording = []
+        return (Status.cudaSuccess,)
+
+    def cudaStreamEndCapture(self, stream: Any) -> tuple[Any, ...]:
+        graph, self.recording = self.recording, None
+        self.open.append("graph")
+        return Status.cudaSuccess, graph
+
+    def cudaGraphInstantiate(self, graph: Any, flags: int) -> tuple[Any, ...]:
+        self.open.append("launch")
+        return Status.cudaSuccess, graph
+
+    def cudaGraphLaunch(self, launch: Any, stream: Any) -> tuple[Any, ...]:
+        self.launches += 1
+        for work in launch:
+            work()
+        return (Status.cudaSuccess,)
+
+    def cudaGraphDestroy(self, graph: Any) -> tuple[Any, ...]:
+        self.open.remove("graph")
+        return (Status.cudaSuccess,)
+
+    def cudaGraphExecDestroy(self, launch: Any) -> tuple[Any, ...]:
+        self.open.remove("launch")
+        return (Status.cudaSuccess,)
+
+
+class Severity(enum.IntEnum):
+    INTERNAL_ERROR = 0
+    ERROR = 1
+    WARNING = 2
+
+
+class ILogger:
+    Severity = Severity
+
+    def __init__(self) -> None: ...
+
+
+class Monitor:
+    def __init__(self) -> None: ...
+
+
+class FakeParser:
+    def __init__(self, network: Any, logger: Any, module: FakeTensorRt) -> None:
+        self.module, self.network = module, network
+
+    def parse(self, data: bytes) -> bool:
+        self.network.data = data
+        return not self.module.parse_error
+
+    @property
+    def num_errors(self) -> int:
+        return int(bool(self.module.parse_error))
+
+    def get_error(self, index: int) -> Any:
+        return SimpleNamespace(node_name=lambda: "flow.step/Det", desc=lambda: self.module.parse_error)
+
+
+class FakeTensorRt:
+    """One version's Python face.
+
+    Args:
+        version: As `__version__` says.
+        rtx: With compute capabilities, runtime caches and no GPU needed.
+        missing: Names that this version does not have, for example `STRONGLY_TYPED`.
+        parse_error: What the parser says; it reads the graph where this is empty.
+        build_error: What the logger hears before the builder gives nothing.
+        cuda: The bindings under it, for execution.
+        answer: What the engine makes of a frame; the mean where None.
+    """
+
+    nptype = staticmethod(lambda kind: np.dtype(kind).type)
+
+    def __init__(
+        self,
+        version: str = "10.3.0",
+        *,
+        rtx: bool = False,
+        missing: tuple[str, ...] = (),
+        parse_error: str = "",
+        build_error: str = "",
+        cuda: FakeCuda | None = None,
+        answer: float | None = None,
+        output_shape: tuple[int, ...] = OUTPUT,
+    ) -> None:
+        self.__version__ = version
+        self.parse_error, self.build_error, self.cuda = parse_error, build_error, cuda
+        self.answer, self.output_shape, self.rtx = answer, output_shape, rtx
+        self.ILogger, self.IProgressMonitor = ILogger, Monitor
+        names = {
+            "NetworkDefinitionCreationFlag": {"STRONGLY_TYPED": 1},
+            "MemoryPoolType": {"WORKSPACE": "workspace"},
+            "HardwareCompatibilityLevel": {"AMPERE_PLUS": "ampere+"},
+            "BuilderFlag": {"VERSION_COMPATIBLE": "version"},
+            "ComputeCapability": {"SM89": "sm89", "SM75": "sm75"} if rtx else {},
+        }
+        for enumeration, members in names.items():
+            kept = {name: value for name, value in members.items() if name not in missing}
+            setattr(self, enumeration, SimpleNamespace(**kept))
+        self.TensorIOMode = SimpleNamespace(INPUT="in", OUTPUT="out")
+        self.built: list[dict[str, Any]] = []
+        self.kernels_read: list[bytes] = []
+
+    def Builder(self, logger: Any) -> Any:
+        return SimpleNamespace(
+            create_network=lambda flags: SimpleNamespace(flags=flags, data=b""),
+            create_builder_config=self._config,
+            build_serialized_network=lambda network, config: self._build(network, config, logger),
+        )
+
+    def _config(self) -> Any:
+        config = SimpleNamespace(limits={}, flags=[], progress_monitor=None)
+        config.set_memory_pool_limit = config.limits.__setitem__
+        config.set_flag = config.flags.append
+        if self.rtx:
+            config.set_compute_capability = lambda capability, index: setattr(config, "capability", capability)
+        return config
+
+    def OnnxParser(self, network: Any, logger: Any) -> FakeParser:
+        return FakeParser(network, logger, self)
+
+    def _build(self, network: Any, config: Any, logger: Any) -> bytes | None:
+        if self.build_error:
+            logger.log(Severity.ERROR, self.build_error)
+            return None
+        if config.progress_monitor is not None:
+            config.progress_monitor.phase_start("Building", None, 2)
+            config.progress_monitor.phase_start("Timing", "Building", 9)
+            config.progress_monitor.step_complete("Building", 1)
+            config.progress_monitor.phase_finish("Building")
+        self.built.append({"network_flags": network.flags, **vars(config)})
+        return json.dumps({"version": self.__version__, "size": len(network.data)}).encode()
+
+    def Runtime(self, logger: Any) -> Any:
+        def load(data: bytes) -> Any:
+            if json.loads(data)["version"] != self.__version__:
+                logger.log(Severity.ERROR, "Serialization assertion failed. Version tag does not match")
+                return None
+            return self._engine()
+
+        return SimpleNamespace(deserialize_cuda_engine=load)
+
+    def _engine(self) -> Any:
+        tensors = [("frame", "in", SHAPE, "uint8"), ("probability", "out", self.output_shape, "float32")]
+        by_name = {name: (mode, shape, kind) for name, mode, shape, kind in tensors}
+        engine = SimpleNamespace(
+            num_io_tensors=2,
+            get_tensor_name=lambda index: tensors[index][0],
+            get_tensor_mode=lambda name: by_name[name][0],
+            get_tensor_shape=lambda name: by_name[name][1],
+            get_tensor_dtype=lambda name: by_name[name][2],
+            create_execution_context=lambda config=None: self._context(),
+        )
+        if self.rtx:
+            engine.create_runtime_config = lambda: SimpleNamespace(
+                create_runtime_cache=lambda: SimpleNamespace(
+                    deserialize=self.kernels_read.append, serialize=lambda: b"kernels"
+                ),
+                set_runtime_cache=lambda cache: None,
+            )
+        return engine
+
+    def _context(self) -> Any:
+        addresses: dict[str, int] = {}
+
+        def execute(stream: int) -> bool:
+            assert self.cuda is not None
+
+            def work() -> None:
+                assert self.cuda is not None
+                frame = self.cuda.memory[addresses["frame"]]
+                output = self.cuda.memory[addresses["probability"]].view(np.float32)
+                output[:] = frame.mean() / 255 if self.answer is None else self.answer
+
+            self.cuda.queue(work)
+            return True
+
+        return SimpleNamespace(set_tensor_address=addresses.__setitem__, execute_async_v3=execute)

@@ -1,0 +1,270 @@
+"""The TensorRT engine on fakes of NVIDIA's libraries: buffers, recording, the cache, every way it can be refused."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from physedge_runtime.engines import EngineRequest
+from physedge_runtime.engines.cuda import Cuda, load_bindings
+from physedge_runtime.engines.engine_cache import EngineCache, EngineKey
+from physedge_runtime.engines.tensorrt import TensorRtEngine, engine_key
+from physedge_runtime.engines.tensorrt_library import TensorRtLibrary, find_library
+from physedge_runtime.errors import EnvironmentFault, IntegrityError, PhysedgeError
+
+
+def load_fakes() -> ModuleType:
+    specification = importlib.util.spec_from_file_location("fake_nvidia", Path(__file__).parents[1] / "fake_nvidia.py")
+    assert specification is not None and specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    sys.modules["fake_nvidia"] = module
+    specification.loader.exec_module(module)
+    return module
+
+
+fakes = sys.modules.get("fake_nvidia") or load_fakes()
+GRAPH = "a" * 64
+
+
+class Bench:
+    """Everything an engine is opened with; `build` puts an engine into the cache."""
+
+    def __init__(self, folder: Path, *, version: str = "10.3.0", cuda: Any = None, **options: Any) -> None:
+        self.bindings = cuda or fakes.FakeCuda()
+        self.module = fakes.FakeTensorRt(version, cuda=self.bindings, **options)
+        kind = "tensorrt_rtx" if options.get("rtx") else "tensorrt"
+        self.library = TensorRtLibrary(kind=kind, version=version, module=self.module)
+        self.cache = EngineCache(folder / "cache")
+        self.cuda = Cuda(self.bindings)
+
+    @property
+    def key(self) -> EngineKey:
+        return engine_key(graph_sha256=GRAPH, recipe_sha256="", library=self.library, device=self.cuda.device())
+
+    def build(self) -> Path:
+        network = type("Network", (), {"data": b"graph", "flags": 0})()
+        plan = self.module._build(network, self.module._config(), None)
+        return self.cache.store(self.key, plan)
+
+    def engine(self) -> TensorRtEngine:
+        options = {"library": self.library, "cuda": self.cuda, "cache": self.cache}
+        return TensorRtEngine(
+            EngineRequest(
+                graph=b"",
+                graph_sha256=GRAPH,
+                input_shape=fakes.SHAPE,
+                outputs={"probability": fakes.OUTPUT},
+                options=options,
+            )
+        )
+
+
+def refused(bench: Bench) -> PhysedgeError:
+    with pytest.raises(PhysedgeError) as caught:
+        bench.engine().open()
+    assert not bench.bindings.memory and not bench.bindings.pinned and not bench.bindings.open
+    return caught.value
+
+
+@pytest.mark.parametrize("captures", [True, False])
+@pytest.mark.parametrize("pins", [True, False])
+def test_frames_go_in_and_answers_come_out(tmp_path: Path, captures: bool, pins: bool) -> None:
+    bench = Bench(tmp_path, cuda=fakes.FakeCuda(captures=captures, pins=pins))
+    bench.build()
+    with bench.engine() as engine:
+        assert engine.is_captured == captures
+        for value in (51, 204):
+            answer = engine.infer(np.full(fakes.SHAPE, value, np.uint8))["probability"]
+            assert answer.shape == fakes.OUTPUT and answer.dtype == np.float32
+            np.testing.assert_allclose(answer, value / 255, atol=1e-6)
+        assert bench.bindings.launches == (2 if captures else 0)
+        assert engine.fingerprint.startswith("tensorrt 10.3.0 on NVIDIA GeForce RTX 4090 (sm_89) aaaa")
+    assert not bench.bindings.memory and not bench.bindings.pinned and not bench.bindings.open
+
+
+def test_answers_belong_to_the_caller(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.build()
+    with bench.engine() as engine:
+        first = engine.infer(np.full(fakes.SHAPE, 255, np.uint8))["probability"]
+        engine.infer(np.zeros(fakes.SHAPE, np.uint8))
+        assert first.min() == 1.0
+
+
+def test_rtx_keeps_what_it_compiled(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, version="1.7.1", rtx=True)
+    bench.build()
+    with bench.engine():
+        assert bench.module.kernels_read == []
+    with bench.engine():
+        assert bench.module.kernels_read == [b"kernels"]
+
+
+def test_a_missing_engine_is_one_sentence(tmp_path: Path) -> None:
+    error = refused(Bench(tmp_path))
+    assert error.identifier == "PE-TRT-012" and error.exit_status == 3
+    assert "no engine was built on this device yet" in str(error) and "export --build" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        (
+            {"cuda_options": {"name": "NVIDIA GeForce RTX 3060", "capability": (8, 6)}},
+            "compute_capability was sm_89, is sm_86",
+        ),
+        ({"cuda_options": {"driver": 12040}}, "driver was 13.0, is 12.4"),
+        ({"version": "11.4.1"}, "version was 10.3.0, is 11.4.1"),
+    ],
+)
+def test_another_gpu_driver_or_library_is_a_miss(tmp_path: Path, other: dict[str, Any], words: str) -> None:
+    Bench(tmp_path).build()
+    bench = Bench(
+        tmp_path,
+        version=other.get("version", "10.3.0"),
+        cuda=fakes.FakeCuda(**other.get("cuda_options", {})),
+    )
+    error = refused(bench)
+    assert error.identifier == "PE-TRT-012" and words in str(error)
+
+
+def test_another_graph_is_a_miss(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.build()
+    changed = engine_key(graph_sha256="b" * 64, recipe_sha256="", library=bench.library, device=bench.cuda.device())
+    assert bench.cache.load(changed) is None
+    assert "graph_sha256 was aaaa" in bench.cache.explain_miss(changed)
+
+
+def test_a_poisoned_engine_is_refused(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    path = bench.build()
+    path.write_bytes(path.read_bytes().replace(b"10.3.0", b"66.6.6"))
+    error = refused(bench)
+    assert error.identifier == "PE-TRT-011" and error.exit_status == 4
+
+
+def test_an_engine_whose_record_is_gone_is_refused(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.build().with_suffix(".json").unlink()
+    assert refused(bench).identifier == "PE-TRT-011"
+
+
+def test_an_engine_of_another_key_is_refused(tmp_path: Path) -> None:
+    """Somebody swapped two engines with their records: both hashes hold, the keys do not."""
+    bench, other = Bench(tmp_path), Bench(tmp_path, cuda=fakes.FakeCuda(driver=12000))
+    mine, theirs = bench.build(), other.build()
+    for suffix in (".engine", ".json"):
+        mine.with_suffix(suffix).write_bytes(theirs.with_suffix(suffix).read_bytes())
+    assert refused(bench).identifier == "PE-TRT-011"
+
+
+@pytest.mark.parametrize("mode", [0o720, 0o702])
+def test_a_cache_that_others_can_write_is_refused(tmp_path: Path, mode: int) -> None:
+    bench = Bench(tmp_path)
+    bench.build()
+    bench.cache.folder.chmod(mode)
+    assert refused(bench).identifier == "PE-TRT-010"
+    with pytest.raises(EnvironmentFault, match=r"PE-TRT-010.*others could put code there"):
+        bench.build()
+
+
+def test_a_cache_that_is_a_link_is_refused(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.build()
+    real = bench.cache.folder.rename(tmp_path / "elsewhere")
+    bench.cache.folder.symlink_to(real)
+    error = refused(bench)
+    assert error.identifier == "PE-TRT-010" and "is a link" in str(error)
+
+
+def test_a_new_cache_belongs_to_this_user_alone(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.build()
+    assert bench.cache.folder.stat().st_mode & 0o777 == 0o700
+    bench.cache.forget(bench.key)
+    assert list(bench.cache.folder.iterdir()) == []
+
+
+def test_an_engine_that_the_library_does_not_load_is_refused(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.cache.store(bench.key, b'{"version": "10.2.0"}')
+    error = refused(bench)
+    assert error.identifier == "PE-TRT-013" and "Version tag does not match" in str(error)
+
+
+def test_an_engine_of_another_shape_is_refused(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, output_shape=(1, 2, 4, 6))
+    bench.build()
+    assert refused(bench).identifier == "PE-TRT-015"
+
+
+def test_an_engine_that_answers_nan_is_refused(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, answer=float("nan"))
+    bench.build()
+    assert refused(bench).identifier == "PE-TRT-016"
+
+
+def test_a_failing_cuda_call_names_itself(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, cuda=fakes.FakeCuda(fails="cudaSetDevice"))
+    with pytest.raises(EnvironmentFault, match=r"PE-TRT-003: CUDA answered cudaSetDevice with cudaErrorNoDevice"):
+        bench.engine().open()
+
+
+def test_the_bindings_are_found_under_both_names() -> None:
+    def only(name: str) -> Any:
+        def importer(wanted: str) -> Any:
+            if wanted != name:
+                raise ModuleNotFoundError(wanted)
+            return wanted
+
+        return importer
+
+    assert load_bindings(only("cuda.bindings.runtime")) == "cuda.bindings.runtime"
+    assert load_bindings(only("cuda.cudart")) == "cuda.cudart"
+    with pytest.raises(EnvironmentFault, match="PE-TRT-002"):
+        load_bindings(only("nothing"))
+
+
+def importer_of(**modules: Any) -> Any:
+    def importer(name: str) -> Any:
+        module = modules.get(name)
+        if module is None:
+            raise ModuleNotFoundError(name)
+        if isinstance(module, Exception):
+            raise module
+        return module
+
+    return importer
+
+
+def test_the_library_is_found_by_what_is_installed() -> None:
+    ten, rtx = fakes.FakeTensorRt("10.3.0"), fakes.FakeTensorRt("1.7.1", rtx=True)
+    assert str(find_library(importer=importer_of(tensorrt=ten, tensorrt_rtx=rtx))) == "TensorRT 10.3.0"
+    assert str(find_library("tensorrt_rtx", importer=importer_of(tensorrt=ten, tensorrt_rtx_bindings=rtx))) == (
+        "TensorRT-RTX 1.7.1"
+    )
+    with pytest.raises(EnvironmentFault, match=r"PE-TRT-001: no TensorRT is installed"):
+        find_library(importer=importer_of())
+    broken = importer_of(tensorrt=OSError("libnvinfer.so.10: cannot open shared object file"))
+    with pytest.raises(EnvironmentFault, match=r"PE-TRT-001: tensorrt does not load \(libnvinfer"):
+        find_library(importer=broken)
+
+
+@pytest.mark.parametrize(("missing", "bits"), [((), 2), (("STRONGLY_TYPED",), 0)])
+def test_strong_typing_is_asked_for_where_it_can_be(missing: tuple[str, ...], bits: int) -> None:
+    module = fakes.FakeTensorRt("11.4.1", missing=missing)
+    assert TensorRtLibrary(kind="tensorrt", version="11.4.1", module=module).network_flags() == bits
+
+
+def test_an_integrity_error_is_not_taken_for_a_library_that_refuses(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, answer=float("inf"))
+    bench.build()
+    with pytest.raises(IntegrityError):
+        bench.engine().open()
