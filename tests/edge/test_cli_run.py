@@ -132,3 +132,18 @@ def test_inspect_shows_a_bundle_and_a_network(write_tiny: Write, capsys: pytest.
     assert run(["inspect"]) == 0
     assert "pmrnet" in capsys.readouterr().out
     assert run(["inspect", "no_such_network"]) == 2
+
+
+def test_a_recorded_stream_replays_bit_for_bit(
+    write_tiny: Write, film: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle, recording = write_tiny(), tmp_path / "raw.physedgerec"
+    arguments = ["run", "--bundle", str(bundle), "--source", str(film), "--threads", "1"]
+    assert run([*arguments, "--record-raw", str(recording)]) == 0
+    capsys.readouterr()
+    assert run(["replay", str(recording), "--bundle", str(bundle), "--threads", "1", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["identical"] is True
+    assert (report["frames"], report["answers"]) == (12, 12)
+    recording.write_bytes(b"no recording")
+    assert run(["replay", str(recording)]) == 4

@@ -24,6 +24,7 @@ _VERBS: tuple[str, ...] = (
     "install",
     "diff",
     "report",
+    "replay",
 )
 _INTERRUPTED = 130
 _VERBOSE = {"-v", "--verbose"}

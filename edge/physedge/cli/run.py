@@ -21,13 +21,13 @@ from physedge.cli.options import (
 from physedge_runtime.errors import UsageError
 
 if TYPE_CHECKING:
-    from physedge_runtime.sinks.base import Sink
     from physedge_runtime.stream import StreamedFrame, StreamEvent
     from physedge_runtime.stream.loop import Stream
 
 _LINE_EVERY_S = 0.2
 _PLAIN_LINE_EVERY_S = 5.0
 _INTERRUPTED = 130
+_PAGE = "serve:8080"
 
 
 def run(
@@ -47,6 +47,12 @@ def run(
         list[str] | None, typer.Option("--sink", help="jsonl:FILE, video:FILE ...; may be repeated.")
     ] = None,
     record: Annotated[Path | None, typer.Option("--record", help="A video with the overlay.")] = None,
+    record_raw: Annotated[
+        Path | None, typer.Option("--record-raw", help="Frames, stamps and decisions, for physedge replay.")
+    ] = None,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="A page at http://127.0.0.1:8080; elsewhere with --sink serve:HOST:PORT.")
+    ] = False,
     drop: Annotated[
         str | None, typer.Option("--drop", help="latest, oldest or never; latest of a live source, never of a file.")
     ] = None,
@@ -62,11 +68,13 @@ def run(
 ) -> None:
     """Stream: the newest frame of a live source, every frame of a file; results with age, signal and trust."""
     from physedge.deploy.opening import OpenRequest, open_chosen
+    from physedge_runtime.sinks.table import open_sink
     from physedge_runtime.sources.table import open_source
     from physedge_runtime.stream.loop import stream
 
     opened_source = open_source(_source_text(source, camera))
-    sinks = _sinks(sink or [], record)
+    texts = [*(sink or []), *([f"video:{record}"] if record else []), *([_PAGE] if serve else [])]
+    sinks = [open_sink(text) for text in texts]
     opened_source.open()  # first: a missing camera should not wait for a network
     try:
         opened, ready, sentence = open_chosen(
@@ -93,13 +101,14 @@ def run(
                 frames=frames,
                 duration_s=duration,
                 sinks=sinks,
+                record=record_raw,
                 on_event=_print_event,
             )
             interrupted = _follow(running)
     finally:
         opened_source.close()
     summary = running.summary()
-    say(*summary.lines(), *(f"wrote {name}" for name in _written(sink or [], record)), json_output=json_output)
+    say(*summary.lines(), *(f"wrote {name}" for name in _written(texts, record_raw)), json_output=json_output)
     told = {"bundle": str(opened.path), "bundle_sha256": opened.sha256, "bundle_trust": opened.trust}
     emit({**summary.to_dict(), **told}, json_output)
     if interrupted:
@@ -117,15 +126,9 @@ def _source_text(source: str | None, camera: int | None) -> str:
     return source if source is not None else str(camera)
 
 
-def _sinks(texts: list[str], record: Path | None) -> list[Sink]:
-    from physedge_runtime.sinks.table import open_sink
-
-    return [open_sink(text) for text in (*texts, *([f"video:{record}"] if record else []))]
-
-
-def _written(texts: list[str], record: Path | None) -> list[str]:
+def _written(texts: list[str], record_raw: Path | None) -> list[str]:
     files = [text.partition(":")[2] for text in texts if text.startswith(("jsonl:", "video:"))]
-    return [*files, *([str(record)] if record else [])]
+    return [*files, *([str(record_raw)] if record_raw else [])]
 
 
 def _print_event(event: StreamEvent) -> None:
