@@ -9,11 +9,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import stream_dicom
+from stream_dicom import tissue_region
 from stream_fakes import FakeNet, picture
 
 from physedge_runtime.errors import SourceError, UsageError
@@ -56,42 +59,7 @@ def read_one(source: Source, timeout_s: float = 10.0) -> Frame:
 def write_dicom(tmp_path: Path) -> Callable[..., Path]:
     """Writes an ultrasound multi-frame file of the given frames (frame, height, width[, 3])."""
     pytest.importorskip("pydicom", reason="the extra dicom is not installed")
-    from pydicom.dataset import FileDataset, FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian, UltrasoundMultiFrameImageStorage, generate_uid
-
-    def write(frames: np.ndarray, *, compress: bool = False, **changes: Any) -> Path:
-        meta = FileMetaDataset()
-        meta.MediaStorageSOPClassUID = UltrasoundMultiFrameImageStorage
-        meta.MediaStorageSOPInstanceUID = generate_uid()
-        meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        path = tmp_path / "MUELLER^ANNA.dcm"
-        dataset = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
-        dataset.SOPClassUID, dataset.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
-        dataset.PatientName = "MUELLER^ANNA"
-        dataset.StudyInstanceUID, dataset.Modality = generate_uid(), "US"
-        dataset.NumberOfFrames, dataset.Rows, dataset.Columns = frames.shape[:3]
-        dataset.SamplesPerPixel = 3 if frames.ndim == 4 else 1
-        dataset.PhotometricInterpretation = "RGB" if frames.ndim == 4 else "MONOCHROME2"
-        if frames.ndim == 4:
-            dataset.PlanarConfiguration = 0
-        bits = frames.dtype.itemsize * 8
-        dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = (
-            bits,
-            bits,
-            bits - 1,
-            0,
-        )
-        dataset.PixelData = frames.tobytes()
-        for key, value in changes.items():
-            setattr(dataset, key, value)
-        if compress:
-            from pydicom.uid import RLELossless
-
-            dataset.compress(RLELossless)
-        dataset.save_as(path, enforce_file_format=True)
-        return path
-
-    return write
+    return partial(stream_dicom.write_dicom, tmp_path / "MUELLER^ANNA.dcm")
 
 
 GREY_FRAMES = np.random.default_rng(0).integers(0, 256, (4, 20, 30), np.uint8)
@@ -135,15 +103,7 @@ def test_sixteen_bits_go_through_the_files_window(write_dicom: Callable[..., Pat
 
 
 def test_an_ultrasound_image_is_cut_to_its_tissue_region(write_dicom: Callable[..., Path]) -> None:
-    from pydicom.dataset import Dataset
-
-    regions = []
-    for data_type, edges in ((2, (0, 0, 29, 4)), (1, (5, 6, 24, 17))):
-        region = Dataset()
-        region.RegionSpatialFormat, region.RegionDataType, region.RegionFlags = 1, data_type, 0
-        region.RegionLocationMinX0, region.RegionLocationMinY0 = edges[:2]
-        region.RegionLocationMaxX1, region.RegionLocationMaxY1 = edges[2:]
-        regions.append(region)
+    regions = [tissue_region(0, 0, 29, 4, data_type=2), tissue_region(5, 6, 24, 17)]
     frames = all_frames(open_source(str(write_dicom(GREY_FRAMES, SequenceOfUltrasoundRegions=regions))))
     np.testing.assert_array_equal(frames[0].pixels, GREY_FRAMES[0, 6:18, 5:25])
     assert frames[0].metadata["region_px"] == (5, 6, 25, 18)

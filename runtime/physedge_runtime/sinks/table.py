@@ -8,6 +8,7 @@ from pathlib import Path
 
 from physedge_runtime.errors import UsageError
 from physedge_runtime.sinks.base import Sink
+from physedge_runtime.sinks.dicom import DicomSegmentationSink
 from physedge_runtime.sinks.igtl import parse_igtl
 from physedge_runtime.sinks.jsonl import JsonLinesSink
 from physedge_runtime.sinks.metrics import parse_metrics
@@ -31,6 +32,7 @@ class SinkKind:
 
 SINKS: dict[str, SinkKind] = {
     "jsonl": SinkKind("jsonl:FILE", lambda rest: JsonLinesSink(Path(rest))),
+    "dicom": SinkKind("dicom:FILE.dcm", lambda rest: DicomSegmentationSink(Path(rest))),
     "igtl": SinkKind("igtl:PORT", parse_igtl),
     "metrics": SinkKind("metrics:PORT", parse_metrics),
     "mqtt": SinkKind("mqtt://HOST/TOPIC", parse_mqtt),
