@@ -17,6 +17,7 @@ from physedge.cli.options import (
     SpecOption,
     StrictOption,
     ThreadsOption,
+    TrustOption,
     WeightsOption,
 )
 
@@ -38,6 +39,22 @@ def export(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The bundle; build/NAME.physedge if not said.")
     ] = None,
+    profile: Annotated[
+        str | None, typer.Option("--profile", help="rtx20, rtx30, rtx40, rtx50, jetson-orin or jetson-thor.")
+    ] = None,
+    build: Annotated[
+        Path | None, typer.Option("--build", help="Build this bundle's TensorRT engine for the GPU that is here.")
+    ] = None,
+    workspace: Annotated[
+        int | None, typer.Option("--workspace", min=64, help="With --build: MiB for the builder.")
+    ] = None,
+    hardware_compatible: Annotated[
+        bool, typer.Option("--hardware-compatible", help="With --build: for later GPUs too; may be slower.")
+    ] = False,
+    version_compatible: Annotated[
+        bool, typer.Option("--version-compatible", help="With --build: for later TensorRT too; larger.")
+    ] = False,
+    trust: TrustOption = None,
     golden: Annotated[
         Path | None, typer.Option("--golden", help="Real golden frames; they travel with the bundle.")
     ] = None,
@@ -48,6 +65,8 @@ def export(
     json_output: JsonOption = False,
 ) -> None:
     """Trace, quantise, judge and pack a network; exits 1 where the verdict is REJECT or INCONCLUSIVE."""
+    from physedge.cli.build import BuildRequest
+    from physedge.cli.build import build as run_build
     from physedge.cli.console import progress
     from physedge.cli.verdicts import verdict_lines
     from physedge.deploy.export import ExportOptions
@@ -56,6 +75,23 @@ def export(
     from physedge_calibrate.tolerance import standard
     from physedge_calibrate.tolerance import strict as strict_tolerance
 
+    if build is not None:
+        run_build(
+            BuildRequest(
+                bundle=build,
+                trust=trust,
+                precision=None if precision == "auto" else precision,
+                workspace_mib=workspace,
+                hardware_compatible=hardware_compatible,
+                version_compatible=version_compatible,
+                data=data,
+                threads=threads,
+                seed=seed,
+                tolerance=(strict_tolerance if strict else standard)(max_drop=max_drop),
+            ),
+            json_output=json_output,
+        )
+        return
     options = ExportOptions(
         choice=NetworkChoice(model=model, weights=weights, spec=spec, onnx=onnx),
         target=target,
@@ -67,6 +103,7 @@ def export(
         tolerance=(strict_tolerance if strict else standard)(max_drop=max_drop),
         threads=threads,
         seed=seed,
+        profile=profile,
     )
     report = run_export(options, progress)
     say(*report.statements, *verdict_lines(report.manifest.verdicts), json_output=json_output)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,6 +58,7 @@ class ExportOptions:
         tolerance: Of the gate.
         threads: Of the engines that judge.
         seed: Of everything that is drawn.
+        profile: A device that an engine is meant for; a name of `physedge_export.targets.profiles`.
     """
 
     choice: NetworkChoice = field(default_factory=NetworkChoice)
@@ -70,6 +71,7 @@ class ExportOptions:
     tolerance: Tolerance = field(default_factory=standard)
     threads: int | None = None
     seed: int = 0
+    profile: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +166,8 @@ def export(options: ExportOptions, progress: Progress = no_progress, *, network:
         shipped, verdict = _prepare_tensorrt(work, traced, module, calibration)
     else:
         shipped, verdict = _judge(work)
-    return _pack(work, module, shipped, verdict)
+    report = _pack(work, module, shipped, verdict)
+    return _deliver_engines(work, report) if options.target == "tensorrt" else report
 
 
 def _check(options: ExportOptions) -> None:
@@ -185,6 +188,8 @@ def _check(options: ExportOptions) -> None:
             expected="--calib DIR with pictures of the training set",
             next_step="add --calib DIR; there is no default set, ever",
         )
+    if options.profile is not None:
+        _check_profile(options)
     if options.precision == "fp16" and options.target != "tensorrt":
         raise UsageError(
             "PE-EXPORT-004",
@@ -192,6 +197,22 @@ def _check(options: ExportOptions) -> None:
             expected="fp16 for the target tensorrt only; processors compute it in fp32",
             next_step="choose fp32 or int8, or --target tensorrt",
         )
+
+
+def _check_profile(options: ExportOptions) -> None:
+    from physedge_export.targets.profiles import find_profile
+
+    assert options.profile is not None
+    profile = find_profile(options.profile)
+    if options.target != "tensorrt":
+        raise UsageError(
+            "PE-EXPORT-005",
+            found=f"--profile {options.profile} for the target {options.target}",
+            expected="a device profile with --target tensorrt only",
+            next_step="add --target tensorrt, or leave --profile out",
+        )
+    if options.precision != "auto":
+        profile.require(options.precision)
 
 
 def _read_data(
@@ -295,11 +316,11 @@ def _prepare_tensorrt(
 
     spec = work.network.spec
     chosen = work.graphs[0]
-    if module is not None and work.options.precision != "fp32":
-        with work.progress("tracing in half precision", None):
-            half = half_graph(module, spec)
+    if work.options.precision != "fp32":
+        with work.progress("converting to half precision", None):
+            half = half_graph(traced, module, spec)
         work.graphs.append(half)
-        work.methods[half.entry] = "traced in half precision, physics in float32"
+        work.methods[half.entry] = "half precision, physics in float32"
         chosen = half
     if calibration is not None:
         with work.progress("quantising for TensorRT", None):
@@ -317,6 +338,18 @@ def _prepare_tensorrt(
     ]
     work.verdicts.append(not_run(chosen, "tensorrt", NOT_BUILT))
     return {"tensorrt": chosen.entry}, Verdict.NOT_RUN
+
+
+def _deliver_engines(work: _Work, report: ExportReport) -> ExportReport:
+    """Beside the bundle: engines for RTX GPUs where they can be built here, and the script that builds elsewhere."""
+    from physedge.deploy.engines import deliver_engines
+    from physedge_export.targets.tensorrt import recipe
+
+    (entry,) = report.manifest.shipped.values()
+    graph = next(graph for graph in work.graphs if graph.entry == entry)
+    plan = recipe(entry, graph.data, graph.precision, work.network.spec)
+    delivered = deliver_engines(report.bundle, graph, plan, profile=work.options.profile, progress=work.progress)
+    return replace(report, statements=(*report.statements, *delivered.statements))
 
 
 def _once(advance: Advance) -> None:

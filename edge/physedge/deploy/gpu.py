@@ -15,25 +15,28 @@ if TYPE_CHECKING:
     from physedge_runtime.spec import ModelSpec
 
 NOT_BUILT = (
-    "no engine was built or run: that is done on the device, where it must reproduce the golden frames before its "
-    "first live one; nothing is claimed about its speed or accuracy"
+    "no engine was run here: it is built on the device (physedge export --build BUNDLE), where it must reproduce the "
+    "golden frames before its first live one; nothing is claimed about its speed or accuracy"
 )
 
 
-def half_graph(module: nn.Module, spec: ModelSpec) -> Graph:
-    """The half-precision graph, physics in float32, held against the float32 module in ONNX Runtime.
+def half_graph(traced: TracedGraph, module: nn.Module | None, spec: ModelSpec) -> Graph:
+    """The half-precision form of a traced graph, physics in float32.
+
+    Where the network is at hand in torch, the graph is held against it in ONNX Runtime.
 
     Raises:
-        BuildError: It cannot be traced, or deviates by more than half precision allows.
+        BuildError: It leaves the range of float16, or deviates by more than half precision allows.
     """
     from physedge.deploy.golden import golden_frames
+    from physedge_export import half
     from physedge_export.parity import check_parity
     from physedge_export.targets.tensorrt import HALF_ENTRY
-    from physedge_export.trace import trace
 
-    traced = trace(module, spec, half=True)
-    check_parity(module, spec, traced.model, golden_frames(spec)[:1], precision="fp16")
-    return Graph(entry=HALF_ENTRY, precision="fp16", data=traced.model)
+    halved = half.half_graph(traced, spec)
+    if module is not None:
+        check_parity(module, spec, halved.model, golden_frames(spec)[:1], precision="fp16")
+    return Graph(entry=HALF_ENTRY, precision="fp16", data=halved.model)
 
 
 def signed_graph(traced: TracedGraph, calibration: Calibration) -> tuple[Graph, QuantizedModel]:

@@ -11,8 +11,10 @@ import json
 import os
 import stat
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from physedge_runtime.errors import EnvironmentFault, IntegrityError
 
@@ -96,14 +98,25 @@ class EngineCache:
             )
         return data
 
-    def store(self, key: EngineKey, engine: bytes) -> Path:
+    def note(self, key: EngineKey) -> dict[str, Any]:
+        """What was said of the engine when it was stored; empty where there is none."""
+        record = self._record(key) or {}
+        note = record.get("note")
+        return note if isinstance(note, dict) else {}
+
+    def store(self, key: EngineKey, engine: bytes, *, note: Mapping[str, Any] | None = None) -> Path:
         """Keep an engine; it appears whole or not at all.
+
+        Args:
+            key: Of the engine.
+            engine: Its bytes.
+            note: What else to keep about it: how long it took, with which options.
 
         Raises:
             EnvironmentFault: The folder cannot be made, or others can write into it (`PE-TRT-010`).
         """
         self._make_private()
-        record = {"sha256": hashlib.sha256(engine).hexdigest(), "key": asdict(key)}
+        record = {"sha256": hashlib.sha256(engine).hexdigest(), "key": asdict(key), "note": dict(note or {})}
         path = self._path(key, "engine")
         self._write(path, engine)
         self._write(self._path(key, "json"), (json.dumps(record, sort_keys=True, indent=2) + "\n").encode())
