@@ -1,0 +1,175 @@
+"""What a stream costs and how old its answers are.
+
+    python benchmarks/streaming.py cost              time a frame spends in the stream besides the network
+    python benchmarks/streaming.py age               the backlog trap: a 30 Hz network camera and an engine of 80 ms
+    python benchmarks/streaming.py soak              100,000 frames: resident memory, thread count
+    python benchmarks/streaming.py replay            1,000 replays of one recording
+    python benchmarks/streaming.py share             four streams on one engine
+
+The engine is a stand-in that waits, so that only the stream is measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from machine import machine_line
+from numpy.typing import NDArray
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests/support"))
+from mjpeg_server import MjpegCamera, read_time
+from stream_fakes import FakeNet, answer_to
+
+from physedge_runtime.frame import Frame
+from physedge_runtime.results import Result
+from physedge_runtime.sinks.base import CollectingSink
+from physedge_runtime.sources.opencv import import_opencv
+from physedge_runtime.sources.url import UrlSource
+from physedge_runtime.stream import StreamedFrame
+from physedge_runtime.stream.look import look_at
+from physedge_runtime.stream.loop import stream
+from physedge_runtime.stream.record import replay
+from physedge_runtime.stream.share import SharedNet
+
+ENGINE_S = 0.08
+
+
+def frames_of(count: int, shape: tuple[int, int] = (480, 640)) -> Iterator[NDArray[np.uint8]]:
+    """Pictures that differ from their neighbours, from a stock of eight."""
+    generator = np.random.default_rng(0)
+    stock = [generator.integers(60, 190, (*shape, 3), np.uint8) for _ in range(8)]
+    return itertools.islice(itertools.cycle(stock), count)
+
+
+def waiting_answer(frame: Frame) -> Result:
+    """An engine of 80 ms."""
+    threading.Event().wait(ENGINE_S)
+    return answer_to(frame)
+
+
+def cost(count: int) -> None:
+    """Processor time of a frame in a stream, less that of the same answers without one."""
+    frames = list(frames_of(count))
+    answers = [Frame(pixels=pixels, frame_id=number) for number, pixels in enumerate(frames)]
+    started = time.process_time()
+    for frame in answers:
+        answer_to(frame)
+    bare_s = time.process_time() - started
+    started = time.process_time()
+    for frame in answers:
+        look_at(frame)
+    look_s = time.process_time() - started
+    started = time.process_time()
+    with stream(FakeNet(), iter(frames)) as running:
+        running.wait()
+    stream_s = time.process_time() - started
+    print(f"{count} frames of 640x480")
+    print(f"  processor time a frame in the stream   {1000 * (stream_s - bare_s) / count:7.3f} ms")
+    print(f"  of it the first look (own thread)      {1000 * look_s / count:7.3f} ms")
+
+
+def age(count: int) -> None:
+    """Age of the answers, by the time in the pixels: a plain loop against a stream."""
+    import_opencv()
+    with MjpegCamera() as camera:
+        source = UrlSource(camera.url)
+        source.open()
+        plain = []
+        for _ in range(count):
+            frame = source.read()
+            assert frame is not None
+            waiting_answer(frame)
+            plain.append((time.monotonic_ns() - read_time(frame.pixels)) / 1e6)
+        source.close()
+        ages: list[float] = []
+
+        class AgeSink(CollectingSink):
+            def write(self, item: StreamedFrame) -> None:
+                if item.result is not None and item.frame is not None:
+                    ages.append((time.monotonic_ns() - read_time(item.frame.pixels)) / 1e6)
+
+        with stream(FakeNet(waiting_answer), camera.url, sinks=[AgeSink()], max_age_ms=10_000) as running:
+            while len(ages) < count:
+                threading.Event().wait(0.05)
+            summary = running.summary()
+    print(f"30 Hz camera, engine of {1000 * ENGINE_S:.0f} ms, {count} answers; age from exposure to answer")
+    for name, values in (("plain loop", plain), ("stream", ages[:count])):
+        ordered = sorted(values)
+        print(
+            f"  {name:<12} median {statistics.median(ordered):7.1f} ms, at the end {values[-1]:7.1f} ms,"
+            f" p90 {ordered[int(0.9 * count)]:7.1f} ms, largest {ordered[-1]:7.1f} ms"
+        )
+    print(f"  drops {summary.drops}")
+
+
+def soak(count: int) -> None:
+    """Resident memory over many frames."""
+    import psutil
+
+    process = psutil.Process()
+    samples: list[tuple[int, float]] = []
+    every = max(1, count // 100)
+    started = time.monotonic()
+    with stream(FakeNet(), frames_of(count, (240, 320))) as running:
+        for result in running:
+            if result.frame_id % every == 0:
+                samples.append((result.frame_id, process.memory_info().rss / 1e6))
+    steady = samples[len(samples) // 10 :]
+    slope = np.polyfit([frame for frame, _ in steady], [size for _, size in steady], 1)[0]
+    print(f"{count} frames of 320x240 in {time.monotonic() - started:.0f} s")
+    print(f"  resident {steady[0][1]:.1f} MB at frame {steady[0][0]}, {steady[-1][1]:.1f} MB at the end")
+    print(f"  slope {slope * 100_000:+.3f} MB in 100,000 frames; {threading.active_count()} thread(s) left")
+
+
+def again(count: int) -> None:
+    """One recording, replayed many times."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "stream.raw"
+        with stream(FakeNet(), frames_of(40, (48, 64)), record=path) as running:
+            running.wait()
+        reports = {str(replay(path, FakeNet()).to_dict()) for _ in range(count)}
+    print(f"{count} replays of 40 frames: {len(reports)} outcome(s): {reports.pop()}")
+
+
+def share(count: int) -> None:
+    """Four live streams on one engine of 80 ms."""
+    shared = SharedNet(FakeNet(waiting_answer))
+    running = [stream(shared, "synthetic:320x240@30", max_age_ms=2000, frames=None) for _ in range(4)]
+    threading.Event().wait(count * ENGINE_S)
+    for one in running:
+        one.close()
+    print(f"four streams on one engine of {1000 * ENGINE_S:.0f} ms, {count * ENGINE_S:.0f} s")
+    for one in running:
+        summary = one.summary()
+        print(f"  {summary.answers} answers, age {summary.age}")
+
+
+def main() -> None:
+    """Measure and print."""
+    kinds = {
+        "cost": (cost, 600),
+        "age": (age, 120),
+        "soak": (soak, 100_000),
+        "replay": (again, 1000),
+        "share": (share, 300),
+    }
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=kinds)
+    parser.add_argument("--count", type=int)
+    arguments = parser.parse_args()
+    measure, count = kinds[arguments.what]
+    measure(arguments.count or count)
+    print(machine_line())
+
+
+if __name__ == "__main__":
+    main()
