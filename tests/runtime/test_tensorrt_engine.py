@@ -39,13 +39,13 @@ class Bench:
         self.bindings = cuda or fakes.FakeCuda()
         self.module = fakes.FakeTensorRt(version, cuda=self.bindings, **options)
         kind = "tensorrt_rtx" if options.get("rtx") else "tensorrt"
-        self.library = TensorRtLibrary(kind=kind, version=version, module=self.module)
+        self.tensorrt = TensorRtLibrary(kind=kind, version=version, module=self.module)
         self.cache = EngineCache(folder / "cache")
         self.cuda = Cuda(self.bindings)
 
     @property
     def key(self) -> EngineKey:
-        return engine_key(graph_sha256=GRAPH, recipe_sha256="", library=self.library, device=self.cuda.device())
+        return engine_key(graph_sha256=GRAPH, recipe_sha256="", library=self.tensorrt, device=self.cuda.device())
 
     def build(self) -> Path:
         network = type("Network", (), {"data": b"graph", "flags": 0})()
@@ -53,7 +53,7 @@ class Bench:
         return self.cache.store(self.key, plan)
 
     def engine(self) -> TensorRtEngine:
-        options = {"library": self.library, "cuda": self.cuda, "cache": self.cache}
+        options = {"library": self.tensorrt, "cuda": self.cuda, "cache": self.cache}
         return TensorRtEngine(
             EngineRequest(
                 graph=b"",
@@ -137,7 +137,7 @@ def test_another_gpu_driver_or_library_is_a_miss(tmp_path: Path, other: dict[str
 def test_another_graph_is_a_miss(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     bench.build()
-    changed = engine_key(graph_sha256="b" * 64, recipe_sha256="", library=bench.library, device=bench.cuda.device())
+    changed = engine_key(graph_sha256="b" * 64, recipe_sha256="", library=bench.tensorrt, device=bench.cuda.device())
     assert bench.cache.load(changed) is None
     assert "graph_sha256 was aaaa" in bench.cache.explain_miss(changed)
 

@@ -87,7 +87,7 @@ def build(request: BuildRequest, *, json_output: bool) -> None:
             "built": done.built,
             "seconds": done.seconds,
             "device": str(done.device),
-            "library": str(done.library),
+            "library": str(done.builder),
             "graph": done.artefact.entry,
             "verdict": verdict.model_dump(mode="json") if verdict is not None else None,
         },

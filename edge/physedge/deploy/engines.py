@@ -128,7 +128,7 @@ class DeviceBuild:
     Attributes:
         path: The engine in the cache.
         device: It was built for.
-        library: It was built with.
+        builder: It was built with.
         artefact: Graph it was built from.
         cache: That keeps it.
         key: Of the engine.
@@ -139,7 +139,7 @@ class DeviceBuild:
 
     path: Path
     device: GpuDevice
-    library: TensorRtLibrary
+    builder: TensorRtLibrary
     artefact: Artefact
     cache: EngineCache
     key: EngineKey
@@ -203,7 +203,7 @@ def build_on_device(
         return DeviceBuild(
             path=where,
             device=device,
-            library=library,
+            builder=library,
             artefact=artefact,
             cache=cache,
             key=key,
@@ -227,7 +227,7 @@ def build_on_device(
     return DeviceBuild(
         path=path,
         device=device,
-        library=library,
+        builder=library,
         artefact=artefact,
         cache=cache,
         key=key,

@@ -30,7 +30,7 @@ class EngineKey:
     Attributes:
         graph_sha256: Of the ONNX graph, weights included.
         recipe_sha256: Of the options it was built with.
-        library: `tensorrt` or `tensorrt_rtx`.
+        builder: `tensorrt` or `tensorrt_rtx`.
         version: Of the library.
         compute_capability: For example `sm_89`.
         gpu: Its name.
@@ -39,7 +39,7 @@ class EngineKey:
 
     graph_sha256: str
     recipe_sha256: str
-    library: str
+    builder: str
     version: str
     compute_capability: str
     gpu: str
@@ -52,7 +52,7 @@ class EngineKey:
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     def __str__(self) -> str:
-        return f"{self.gpu} {self.compute_capability}, {self.library} {self.version}, driver {self.driver}"
+        return f"{self.gpu} {self.compute_capability}, {self.builder} {self.version}, driver {self.driver}"
 
 
 def default_cache() -> EngineCache:

@@ -26,7 +26,7 @@ def engine_key(*, graph_sha256: str, recipe_sha256: str, library: TensorRtLibrar
     return EngineKey(
         graph_sha256=graph_sha256,
         recipe_sha256=recipe_sha256,
-        library=library.kind,
+        builder=library.kind,
         version=library.version,
         compute_capability=device.sm,
         gpu=device.name,
