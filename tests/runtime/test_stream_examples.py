@@ -8,6 +8,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from physedge_runtime.sinks.table import SINKS
+from physedge_runtime.sources import SOURCES
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -27,6 +30,13 @@ def test_the_firmware_loop_runs_and_ends(write_tiny: Callable[..., Path]) -> Non
     assert "40 frames pushed" in done.stdout
     assert "pictures in" in done.stdout
     assert "ended: probe ended" in done.stdout
+
+
+def test_every_source_and_sink_is_on_the_page() -> None:
+    page = (ROOT / "docs/streaming.md").read_text(encoding="utf-8")
+    cells = {line.split("|")[1].strip().strip("`") for line in page.splitlines() if line.startswith("| `")}
+    written = {kind.written for kind in SOURCES} | {kind.written for kind in SINKS.values()}
+    assert written - {"/dev/video0"} <= cells
 
 
 def test_the_unit_of_systemd_is_watched_and_names_options_that_exist() -> None:
