@@ -25,6 +25,13 @@ def reference_outputs(module: nn.Module, spec: ModelSpec, inputs: NDArray[Any]) 
     Returns:
         Output name to float32 array with the batch axis, the main one first.
     """
+    return reference_answer(module, spec, inputs)[0]
+
+
+def reference_answer(
+    module: nn.Module, spec: ModelSpec, inputs: NDArray[Any]
+) -> tuple[dict[str, NDArray[np.float32]], float]:
+    """As `reference_outputs`, and the largest absolute logit behind the answer (0 for an image)."""
     import torch
 
     values: NDArray[np.float32] = inputs.astype(np.float32)
@@ -34,10 +41,12 @@ def reference_outputs(module: nn.Module, spec: ModelSpec, inputs: NDArray[Any]) 
     with torch.no_grad():
         named = named_answers(module(torch.from_numpy(values)), spec)
         logits = named.pop(LOGITS, None)
+        largest_logit = 0.0
         if logits is not None:
+            largest_logit = float(logits.abs().max())
             exact = logits.double()
             answer = torch.sigmoid(exact) if spec.output_channels == 1 else torch.softmax(exact, dim=1)
             named = {main_output(spec): answer, **named}
         elif named["image"].dim() == 4:
             named["image"] = named["image"][:, 0]
-        return {name: value.to(torch.float32).numpy() for name, value in named.items()}
+        return {name: value.to(torch.float32).numpy() for name, value in named.items()}, largest_logit

@@ -77,6 +77,17 @@ def test_the_deviation_is_what_analysis_says(tmp_path) -> None:  # type: ignore[
     assert output.mean < output.p99 <= output.largest
 
 
+def test_logits_beyond_float32_are_judged_by_their_rounding_and_their_classes(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    large = KERNEL * np.float32(1e5)
+    network = Pointwise(1, shift=0.02)  # a fraction of a millionth of the logits, and up to 5e-3 of a probability
+    with torch.no_grad():
+        network.kernel.copy_(torch.from_numpy(large[:1]))
+    report = check_parity(network, spec(), graph(tmp_path, kernel=large), frames(1), sizes=SIZES)
+    assert report.sizes[0].largest_logit > 1e4
+    assert report.tolerance.of_output("probability", 20.0) == 1e-3
+    assert report.tolerance.of_output("image", 1e6) == 1e-3
+
+
 def test_a_deviation_above_the_tolerance_fails(tmp_path) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(BuildError, match=r"PE-PARITY-001: at 32 x 48 on onnxruntime .*probability deviates") as caught:
         check_parity(Pointwise(1, shift=0.1), spec(), graph(tmp_path), frames(), sizes=SIZES)
