@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from physedge_calibrate.bench import Bench, Timing
@@ -10,6 +11,23 @@ from physedge_runtime.errors import GateFailed, UsageError
 
 # A median may move by this share from run to run on an idle machine.
 DEFAULT_NOISE = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What a baseline keeps of one function.
+
+    Attributes:
+        median_ms: Median time of a call on the wall.
+        median_error_ms: Half the width of its 95 % interval.
+        cpu_median_ms: Median processor time of a call.
+        cpu_median_error_ms: Half the width of its 95 % interval.
+    """
+
+    median_ms: float
+    median_error_ms: float
+    cpu_median_ms: float
+    cpu_median_error_ms: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,13 +47,19 @@ class Slowdown:
     ratio: float
 
 
-def slowdowns(bench: Bench, baseline: Mapping[str, float], *, noise: float = DEFAULT_NOISE) -> tuple[Slowdown, ...]:
-    """The functions whose processor time rose by more than `noise`, the worst first.
+def slowdowns(
+    bench: Bench, baseline: Mapping[str, Kept], *, noise: float = DEFAULT_NOISE, by_wall: Collection[str] = ()
+) -> tuple[Slowdown, ...]:
+    """The functions whose time rose by more than `noise` and by more than their medians are uncertain, worst first.
+
+    Processor time decides, since other processes do not count in it; for the functions in `by_wall`, which wait for
+    another device, the time on the wall.
 
     Args:
         bench: The run now.
-        baseline: Median processor times in milliseconds of the earlier run, by name, as `baseline_of` gives them.
+        baseline: The earlier run by name, as `baseline_of` gives it.
         noise: Share by which a median may rise.
+        by_wall: Names of functions that are compared by the clock on the wall.
 
     Raises:
         UsageError: PE-CALIB-009, the two runs have no function in common.
@@ -48,14 +72,27 @@ def slowdowns(bench: Bench, baseline: Mapping[str, float], *, noise: float = DEF
             expected=f"at least one of {', '.join(timing.name for timing in bench.timings)}",
             next_step="measure the baseline again with the same engines, precisions and threads",
         )
-    found = [_slowdown(timing, baseline[timing.name]) for timing in common]
-    slower = [entry for entry in found if entry.ratio > 1 + noise]
-    return tuple(sorted(slower, key=lambda entry: -entry.ratio))
+    found = []
+    for timing in common:
+        then, now = (_deciding(one, timing.name in by_wall) for one in (baseline[timing.name], timing))
+        uncertain_ms = math.hypot(then[1], now[1])
+        if now[0] > then[0] * (1 + noise) and now[0] - then[0] > uncertain_ms:
+            ratio = now[0] / then[0] if then[0] > 0 else math.inf
+            found.append(Slowdown(name=timing.name, baseline_ms=then[0], median_ms=now[0], ratio=ratio))
+    return tuple(sorted(found, key=lambda entry: -entry.ratio))
 
 
-def baseline_of(bench: Bench) -> dict[str, float]:
-    """What to keep of a run for a later comparison: median processor times in milliseconds, by name."""
-    return {timing.name: timing.cpu_median_ms for timing in bench.timings}
+def baseline_of(bench: Bench) -> dict[str, Kept]:
+    """What to keep of a run for a later comparison, by name."""
+    return {
+        timing.name: Kept(
+            median_ms=timing.median_ms,
+            median_error_ms=timing.median_error_ms,
+            cpu_median_ms=timing.cpu_median_ms,
+            cpu_median_error_ms=timing.cpu_median_error_ms,
+        )
+        for timing in bench.timings
+    }
 
 
 def refuse_slowdowns(found: tuple[Slowdown, ...], *, noise: float = DEFAULT_NOISE) -> None:
@@ -75,6 +112,6 @@ def refuse_slowdowns(found: tuple[Slowdown, ...], *, noise: float = DEFAULT_NOIS
     )
 
 
-def _slowdown(timing: Timing, baseline_ms: float) -> Slowdown:
-    ratio = timing.cpu_median_ms / baseline_ms if baseline_ms > 0 else float("inf")
-    return Slowdown(name=timing.name, baseline_ms=baseline_ms, median_ms=timing.cpu_median_ms, ratio=ratio)
+def _deciding(one: Kept | Timing, by_wall: bool) -> tuple[float, float]:
+    """Median and its error in milliseconds."""
+    return (one.median_ms, one.median_error_ms) if by_wall else (one.cpu_median_ms, one.cpu_median_error_ms)

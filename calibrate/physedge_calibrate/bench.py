@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 # chance to see at most one of so many samples above it is at most 0.01.
 PERCENTILE_SAMPLES: Mapping[float, int] = {50.0: 1, 90.0: 64, 99.0: 662, 99.9: 6636}
 _CPU_FREQUENCIES = Path("/sys/devices/system/cpu")
+_CPU_INFO = Path("/proc/cpuinfo")
 
 Clock = Callable[[], int]
 
@@ -36,6 +37,9 @@ class Timing:
         most_ms: Longest.
         percentiles_ms: Those that the number of samples allows, by percent.
         cpu_median_ms: Median time of the process on all its threads; other processes do not count.
+        median_error_ms: Half the width of the 95 % interval of the median on the wall, from the order of the samples
+            alone, whatever their distribution.
+        cpu_median_error_ms: The same of the median processor time.
     """
 
     name: str
@@ -45,6 +49,8 @@ class Timing:
     most_ms: float
     percentiles_ms: Mapping[str, float]
     cpu_median_ms: float
+    median_error_ms: float
+    cpu_median_error_ms: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,11 +61,13 @@ class MachineState:
         load_1min: Runnable processes, averaged over the last minute; NaN where the system does not say.
         processors: Logical processors.
         clock_mhz: Mean of the processors' clocks; NaN where the system does not say.
+        governor: How the kernel sets the clock, as `performance`; empty where the system does not say.
     """
 
     load_1min: float
     processors: int
     clock_mhz: float
+    governor: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,17 +171,47 @@ def machine_state() -> MachineState:
         load = os.getloadavg()[0]
     except OSError:
         load = math.nan
-    clocks = []
-    for path in sorted(_CPU_FREQUENCIES.glob("cpu[0-9]*/cpufreq/scaling_cur_freq")):
-        try:
-            clocks.append(int(path.read_text()) / 1000)
-        except (OSError, ValueError):
-            continue
+    clocks = _clocks_mhz()
+    governors = {_first_line(path) for path in _CPU_FREQUENCIES.glob("cpu[0-9]*/cpufreq/scaling_governor")}
     return MachineState(
         load_1min=load,
         processors=os.cpu_count() or 1,
         clock_mhz=float(np.mean(clocks)) if clocks else math.nan,
+        governor=", ".join(sorted(governors - {""})),
     )
+
+
+def median_error(times_ms: Sequence[float] | NDArray[np.float64]) -> float:
+    """Half the width of the 95 % interval of the median, from the order of the samples alone.
+
+    The interval's ends are the samples of rank n/2 ± 0.98·√n (the normal form of the binomial of ranks); with too few
+    samples they are the least and the largest.
+    """
+    values = np.sort(np.asarray(times_ms, dtype=np.float64))
+    count = len(values)
+    reach = 0.98 * math.sqrt(count)
+    low, high = max(0, math.floor(count / 2 - reach)), min(count - 1, math.ceil(count / 2 + reach))
+    return float(values[high] - values[low]) / 2
+
+
+def _clocks_mhz() -> list[float]:
+    """Of every processor, by the kernel's own interface, else as /proc/cpuinfo has it."""
+    lines = [_first_line(path) for path in sorted(_CPU_FREQUENCIES.glob("cpu[0-9]*/cpufreq/scaling_cur_freq"))]
+    clocks = [int(line) / 1000 for line in lines if line.isdigit()]
+    if clocks:
+        return clocks
+    try:
+        rows = [row.partition(":") for row in _CPU_INFO.read_text(encoding="utf-8", errors="replace").splitlines()]
+        return [float(value) for key, _, value in rows if key.strip() == "cpu MHz"]
+    except (OSError, ValueError):
+        return []
+
+
+def _first_line(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").partition("\n")[0].strip()
+    except OSError:
+        return ""
 
 
 def _timing(name: str, wall_ms: NDArray[np.float64], cpu_ms: NDArray[np.float64]) -> Timing:
@@ -185,4 +223,6 @@ def _timing(name: str, wall_ms: NDArray[np.float64], cpu_ms: NDArray[np.float64]
         most_ms=float(wall_ms.max()),
         percentiles_ms=percentiles_of(wall_ms),
         cpu_median_ms=float(np.median(cpu_ms)),
+        median_error_ms=median_error(wall_ms),
+        cpu_median_error_ms=median_error(cpu_ms),
     )

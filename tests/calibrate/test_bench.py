@@ -8,8 +8,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from physedge_calibrate.baseline import baseline_of, refuse_slowdowns, slowdowns
-from physedge_calibrate.bench import Bench, machine_state, percentiles_of, quotable_percentiles, run_bench
+from physedge_calibrate.baseline import Kept, baseline_of, refuse_slowdowns, slowdowns
+from physedge_calibrate.bench import Bench, machine_state, median_error, percentiles_of, quotable_percentiles, run_bench
 from physedge_runtime.errors import GateFailed, UsageError
 
 MILLISECOND = 1_000_000
@@ -118,3 +118,32 @@ def test_a_slowdown_beyond_the_noise_is_refused() -> None:
 def test_a_baseline_of_something_else_is_refused() -> None:
     with pytest.raises(UsageError, match="PE-CALIB-009"):
         slowdowns(measured({"fp32": 80.0}), {"fp16": 10.0})
+
+
+def test_the_error_of_a_median_is_that_of_the_ranks() -> None:
+    values = np.arange(101, dtype=np.float64)
+    # Ranks 50.5 ± 0.98·√101, outwards to whole ones: 40 and 61.
+    assert median_error(values) == pytest.approx((61 - 40) / 2)
+    assert median_error([3.0]) == 0.0
+
+
+def test_the_interval_of_a_median_holds_the_true_one_in_95_of_100_runs() -> None:
+    random = np.random.default_rng(0)
+    runs = random.exponential(size=(400, 64))
+    hits = 0
+    for run in runs:
+        ordered = np.sort(run)
+        low, high = ordered[24], ordered[40]
+        assert median_error(run) == pytest.approx((high - low) / 2)
+        hits += bool(low <= np.log(2) <= high)
+    assert 0.93 <= hits / len(runs) <= 0.99
+
+
+def test_a_rise_within_the_uncertainty_of_the_medians_is_no_slowdown() -> None:
+    bench = measured({"fp32": 60.0})
+    then = Kept(median_ms=50.0, median_error_ms=20.0, cpu_median_ms=50.0, cpu_median_error_ms=20.0)
+    assert slowdowns(bench, {"fp32": then}) == ()
+    sure = Kept(median_ms=50.0, median_error_ms=1.0, cpu_median_ms=50.0, cpu_median_error_ms=1.0)
+    assert [entry.name for entry in slowdowns(bench, {"fp32": sure})] == ["fp32"]
+    by_wall = Kept(median_ms=60.0, median_error_ms=1.0, cpu_median_ms=50.0, cpu_median_error_ms=1.0)
+    assert slowdowns(bench, {"fp32": by_wall}, by_wall={"fp32"}) == ()

@@ -18,6 +18,7 @@ _VERBS: tuple[str, ...] = (
     "train",
     "export",
     "verify",
+    "bench",
     "run",
     "inspect",
     "sign",

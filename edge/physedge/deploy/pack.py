@@ -154,7 +154,7 @@ def pack(path: Path, contents: Contents) -> Manifest:
         verdicts=tuple(contents.verdicts),
         parameters=contents.parameters,
         macs=contents.macs,
-        tools=_tool_versions(),
+        tools=tool_versions(),
         data=dict(contents.data),
     )
     entries = {
@@ -213,7 +213,8 @@ def _input(frame: NDArray[Any], spec: ModelSpec) -> NDArray[Any]:
     return prepare(Frame(pixels=frame), spec.frame)[np.newaxis]
 
 
-def _tool_versions() -> dict[str, str]:
+def tool_versions() -> dict[str, str]:
+    """Package to version, of what is installed of those that decide about a result."""
     versions = {}
     for tool in _TOOLS:
         try:
