@@ -86,7 +86,7 @@ def list_pictures(folder: Path) -> list[Path]:
     Raises:
         UsageError: There is no such folder (`PE-DATA-001`) or no picture in it (`PE-DATA-002`).
     """
-    _check_folder(folder)
+    check_folder(folder)
     pictures = [path for path in find_pictures(folder) if MASKS not in path.relative_to(folder).parts[:-1]]
     if not pictures:
         raise _empty(folder, "at least one picture (bmp, jpg, png, tif, webp) at any depth")
@@ -115,7 +115,7 @@ def read_labelled(folder: Path, class_count: int | None = None) -> list[Labelled
         UsageError: No such folder (`PE-DATA-001`), no picture in an `images/` (`PE-DATA-002`), a picture has no mask
             (`PE-DATA-003`), or `groups.csv` cannot be used (`PE-DATA-010`).
     """
-    _check_folder(folder)
+    check_folder(folder)
     root = folder.parent if folder.name == IMAGES and (folder.parent / MASKS).is_dir() else folder
     said = read_groups(root)
     samples: list[LabelledFile] = []
@@ -299,7 +299,12 @@ def _key(path: Path, folder: Path) -> str:
     return path.relative_to(folder).with_suffix("").as_posix()
 
 
-def _check_folder(folder: Path) -> None:
+def check_folder(folder: Path) -> None:
+    """Refuse what is no folder.
+
+    Raises:
+        UsageError: PE-DATA-001.
+    """
     if not folder.is_dir():
         raise UsageError(
             "PE-DATA-001",

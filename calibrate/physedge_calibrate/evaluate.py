@@ -1,116 +1,81 @@
-"""Run a network over labelled samples and score its answers, from the raw picture to the metric."""
+"""Labelled samples of every task: how they are read, and how a network is scored on them.
+
+A task is one file that reads and scores, and one line in the table.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+from physedge_calibrate.class_folders import read_class_folders
+from physedge_calibrate.dataset import read_labelled
+from physedge_calibrate.evaluate_classification import evaluate_classification
+from physedge_calibrate.evaluate_segmentation import evaluate_segmentation
+from physedge_calibrate.samples import Advance, Evaluation, Infer, Sample
+from physedge_runtime.errors import UsageError
+from physedge_runtime.spec import ModelSpec, Task
 
-from physedge_calibrate.metrics.segmentation import SegmentationScores, score_segmentation
-from physedge_runtime.decode import foreground
-from physedge_runtime.frame import Frame
-from physedge_runtime.resize import labels_to_grid, prepare, to_frame
-from physedge_runtime.spec import ModelSpec
-
-Infer = Callable[[NDArray[Any]], dict[str, NDArray[np.float32]]]
-
-
-class LabelledPicture(Protocol):
-    """A picture with its truth, read when asked for."""
-
-    @property
-    def name(self) -> str:
-        """For people and reports; no path of a machine."""
-        ...
-
-    @property
-    def group(self) -> str:
-        """Patient or sequence."""
-        ...
-
-    @property
-    def stratum(self) -> str:
-        """Kind of sample, empty where there is one kind only."""
-        ...
-
-    def picture(self) -> NDArray[np.uint8]:
-        """uint8 (height, width, 3), RGB."""
-        ...
-
-    def labels(self) -> NDArray[np.uint8]:
-        """uint8 (height, width): 0 background, else the class index."""
-        ...
+__all__ = ["TASKS", "Evaluation", "Infer", "Sample", "TaskDoor", "evaluate", "read_samples"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluation:
-    """What a network answered for every sample, and how that scores.
+class TaskDoor:
+    """What the house must know of a task to judge its networks.
 
     Attributes:
-        names: Of the samples, in order.
-        groups: Patient or sequence of each.
-        strata: Kind of each.
-        grid: Scores on the network's grid; distances in grid pixels.
-        native: Scores at the size of the raw pictures; distances in their pixels.
-        probabilities: float16 (class, height, width) a sample, on the grid.
+        read: Every labelled sample of a folder; no frame is read yet.
+        evaluate: Scores a network on such samples.
     """
 
-    names: tuple[str, ...]
-    groups: tuple[str, ...]
-    strata: tuple[str, ...]
-    grid: SegmentationScores
-    native: SegmentationScores
-    probabilities: tuple[NDArray[np.float16], ...] = field(repr=False)
+    read: Callable[[Path, ModelSpec], Sequence[Sample]]
+    evaluate: Callable[[Infer, Sequence[Any], ModelSpec, Advance], Evaluation]
 
-    def __len__(self) -> int:
-        return len(self.names)
 
-    def scores(self, metric: str) -> NDArray[np.float64]:
-        """Per-sample scores (sample,) of a metric by its name, on the grid."""
-        column = {"hd95": "hd95_px", "asd": "asd_px"}.get(metric, metric)
-        values: NDArray[np.float64] = getattr(self.grid, column)
-        return values
+TASKS: Mapping[Task, TaskDoor] = MappingProxyType(
+    {
+        Task.SEGMENTATION: TaskDoor(
+            read=lambda folder, spec: read_labelled(folder, len(spec.classes) - 1), evaluate=evaluate_segmentation
+        ),
+        Task.CLASSIFICATION: TaskDoor(
+            read=lambda folder, spec: read_class_folders(folder, spec.classes), evaluate=evaluate_classification
+        ),
+    }
+)
+
+
+def read_samples(folder: Path, spec: ModelSpec) -> Sequence[Sample]:
+    """The labelled samples of a folder, of the kind that the network's task asks for.
+
+    Raises:
+        UsageError: The folder cannot be used (area DATA), or nothing reads samples of this task yet (`PE-DATA-014`).
+    """
+    return _door(spec).read(folder, spec)
 
 
 def evaluate(
-    infer: Infer,
-    samples: Sequence[LabelledPicture],
-    spec: ModelSpec,
-    *,
-    advance: Callable[[], object] = lambda: None,
+    infer: Infer, samples: Sequence[Sample], spec: ModelSpec, *, advance: Advance = lambda: None
 ) -> Evaluation:
-    """Score a segmentation network.
+    """Score a network.
 
     Args:
-        infer: From (1, height, width, channel) uint8 to the outputs by name: an engine's `infer`.
-        samples: In the order in which they are scored; the same for every network that is compared.
+        infer: From a prepared input to the outputs by name: an engine's `infer`.
+        samples: From `read_samples`, in the order of the scores; the same for all networks that are compared.
         spec: The declaration of the network.
         advance: Called after every sample.
     """
-    probabilities: list[NDArray[np.float16]] = []
+    return _door(spec).evaluate(infer, samples, spec, advance)
 
-    def pairs() -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]]:
-        assert spec.frame is not None
-        for sample in samples:
-            pixels, truth = sample.picture(), sample.labels()
-            outputs = infer(prepare(Frame(pixels=pixels), spec.frame)[np.newaxis])
-            probability = outputs["probability"][0]
-            probabilities.append(probability.astype(np.float16))
-            mask = foreground(probability, spec.threshold)
-            shape = (pixels.shape[0], pixels.shape[1])
-            yield mask, labels_to_grid(truth, spec.frame), to_frame(mask, spec.frame, shape), truth
-            advance()
 
-    rows = list(pairs())
-    classes = len(spec.classes) - 1
-    return Evaluation(
-        names=tuple(sample.name for sample in samples),
-        groups=tuple(sample.group for sample in samples),
-        strata=tuple(sample.stratum for sample in samples),
-        grid=score_segmentation([row[0] for row in rows], [row[1] for row in rows], class_count=classes),
-        native=score_segmentation([row[2] for row in rows], [row[3] for row in rows], class_count=classes),
-        probabilities=tuple(probabilities),
-    )
+def _door(spec: ModelSpec) -> TaskDoor:
+    if spec.task not in TASKS:
+        raise UsageError(
+            "PE-DATA-014",
+            found=f"labelled data for the task {spec.task}",
+            expected=f"a task that can be judged: {', '.join(TASKS)}",
+            next_step="leave --data out: there will be no accuracy verdict",
+        )
+    return TASKS[spec.task]

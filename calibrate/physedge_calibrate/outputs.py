@@ -49,7 +49,7 @@ def check_outputs(
     outputs: Iterable[NDArray[np.generic]],
     *,
     reference: Iterable[NDArray[np.generic]] | None = None,
-    threshold: float = FOREGROUND_THRESHOLD,
+    threshold: float | None = FOREGROUND_THRESHOLD,
 ) -> tuple[OutputFinding, ...]:
     """The faults of a candidate's outputs, before any score is computed; empty where there are none.
 
@@ -59,7 +59,7 @@ def check_outputs(
     Args:
         outputs: What the candidate answered for each frame: probabilities, images or masks of any shape.
         reference: What full precision answered for the same frames.
-        threshold: A probability above it is foreground.
+        threshold: A probability above it is foreground; None where "nothing found" is no answer that could be wrong.
     """
     looks = [_look(output, threshold) for output in outputs]
     known = None if reference is None else [_look(output, threshold) for output in reference]
@@ -71,14 +71,14 @@ def check_outputs(
     return tuple(finding for finding in found if finding is not None)
 
 
-def _look(output: NDArray[np.generic], threshold: float) -> _Look:
+def _look(output: NDArray[np.generic], threshold: float | None) -> _Look:
     values = np.asarray(output)
     numbers = values.astype(values.dtype if values.dtype.kind == "f" else np.float64, copy=False)
     finite = bool(np.isfinite(numbers).all())
     return _Look(
         finite=finite,
         constant=finite and bool(numbers.min() == numbers.max()),
-        empty=finite and not bool(np.greater(numbers, threshold).any()),
+        empty=finite and threshold is not None and not bool(np.greater(numbers, threshold).any()),
         digest=hashlib.blake2b(np.ascontiguousarray(values).tobytes(), digest_size=16).digest(),
     )
 

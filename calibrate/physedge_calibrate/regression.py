@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physedge_calibrate.dataset import read_labelled, subset_folder
-from physedge_calibrate.evaluate import Evaluation, evaluate
+from physedge_calibrate.evaluate_segmentation import SegmentationEvaluation, evaluate_segmentation
 from physedge_calibrate.metrics.segmentation import dice
 from physedge_calibrate.metrics.table import METRICS, metric_for
 from physedge_runtime.bundle import write_atomically
@@ -88,7 +88,7 @@ def answer_frames(
     spec = opened.manifest.spec
     samples = sorted(read_labelled(subset_folder(data, "val"), len(spec.classes) - 1), key=lambda sample: sample.name)
     with opened.open(engine=engine, threads=threads, allow_rejected=True) as net:
-        evaluation = evaluate(net.outputs, samples, spec, advance=advance)
+        evaluation = evaluate_segmentation(net.outputs, samples, spec, advance)
         fingerprint = net.engine
     return _answers(evaluation, spec.threshold, fingerprint)
 
@@ -202,7 +202,7 @@ def read_golden(path: Path) -> Answers | None:
         ) from error
 
 
-def _answers(evaluation: Evaluation, threshold: float, engine: str) -> Answers:
+def _answers(evaluation: SegmentationEvaluation, threshold: float, engine: str) -> Answers:
     masks = [foreground(probability.astype(np.float32), threshold) for probability in evaluation.probabilities]
     return Answers(
         names=evaluation.names,

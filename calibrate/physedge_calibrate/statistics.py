@@ -134,9 +134,29 @@ def statistic_interval(
     sums = sums if by_group else features
     group_count = len(sums)
     estimate = float(statistic(features.sum(axis=0, keepdims=True))[0])
+    draws = _resampled(sums, statistic, generator, resamples) if group_count > 1 else np.empty(0)
+    return interval_from_draws(
+        estimate,
+        draws,
+        confidence=confidence,
+        group_count=group_count,
+        sample_count=len(features),
+        unit="group" if by_group else "sample",
+    )
+
+
+def interval_from_draws(
+    estimate: float,
+    draws: NDArray[np.float64],
+    *,
+    confidence: float,
+    group_count: int,
+    sample_count: int,
+    unit: str,
+) -> Interval:
+    """The percentile interval, widened for few groups, of a statistic whose resampled values (resample,) are known."""
     low = high = math.nan
     if group_count > 1:
-        draws = _resampled(sums, statistic, generator, resamples)
         tail = (1 - confidence) / 2
         quantiles = np.nanquantile(draws, [tail, 1 - tail])
         widening = small_sample_widening(group_count, confidence)
@@ -147,9 +167,32 @@ def statistic_interval(
         high=high,
         confidence=confidence,
         group_count=group_count,
-        sample_count=len(features),
-        unit="group" if by_group else "sample",
+        sample_count=sample_count,
+        unit=unit,
     )
+
+
+def group_draws(
+    sample_count: int, groups: ArrayLike | None, generator: np.random.Generator, resamples: int
+) -> tuple[NDArray[np.float64], int, str]:
+    """How often each sample is drawn in each resample of whole groups, for statistics that are no function of sums.
+
+    Args:
+        sample_count: Samples.
+        groups: (sample,) labels; None, or one label only: every sample stands for itself.
+        generator: Source of randomness.
+        resamples: Number of resamples.
+
+    Returns:
+        Counts (resample, sample), the number of units that were drawn from, and what one is ("group" or "sample").
+    """
+    labels = np.arange(sample_count) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+    by_group = groups is not None and labels.max(initial=0) > 0
+    if not by_group:
+        labels = np.arange(sample_count)
+    unit_count = int(labels.max(initial=-1)) + 1
+    counts = generator.multinomial(unit_count, np.full(unit_count, 1 / unit_count), size=resamples)
+    return counts[:, labels].astype(np.float64), unit_count, "group" if by_group else "sample"
 
 
 def guarded_mean_interval(

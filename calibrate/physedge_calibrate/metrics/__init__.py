@@ -7,6 +7,13 @@ from physedge_calibrate.metrics.classification import (
     macro_f1_drop_interval,
     macro_f1_interval,
 )
+from physedge_calibrate.metrics.confidence import (
+    auroc,
+    auroc_interval,
+    calibration_error_interval,
+    expected_calibration_error,
+    reliability,
+)
 from physedge_calibrate.metrics.reconstruction import correlation, relative_error, ssim
 from physedge_calibrate.metrics.segmentation import (
     SegmentationScores,
@@ -25,11 +32,15 @@ __all__ = [
     "Metric",
     "SegmentationScores",
     "asd",
+    "auroc",
+    "auroc_interval",
     "boundary_ring_dice",
+    "calibration_error_interval",
     "confusion_matrix",
     "correct",
     "correlation",
     "dice",
+    "expected_calibration_error",
     "hd95",
     "headline_metric",
     "iou",
@@ -38,6 +49,7 @@ __all__ = [
     "macro_f1_interval",
     "metric_for",
     "relative_error",
+    "reliability",
     "score_segmentation",
     "ssim",
 ]

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physedge_calibrate.coverage import coverage, draw_coverage
-from physedge_calibrate.dataset import LabelledFile, list_pictures, read_picture, subset_folder
+from physedge_calibrate.dataset import list_pictures, read_picture, subset_folder
 from physedge_calibrate.image_statistics import image_statistics, statistics_table
 from physedge_calibrate.leakage import find_leaks, image_print, refuse_leaks
+from physedge_calibrate.samples import Sample
 from physedge_calibrate.sampling import CalibrationSet, choose_calibration_set
 from physedge_calibrate.strata import strata_from_folders
 from physedge_runtime.frame import Frame, FrameSpec
@@ -59,7 +60,7 @@ def choose_calibration(
     folder: Path,
     pool: Sequence[Path],
     spec: FrameSpec,
-    evaluation: Sequence[LabelledFile],
+    evaluation: Sequence[Sample],
     *,
     seed: int,
     advance: Advance = lambda: None,

@@ -13,6 +13,10 @@ _TITLES = {
     "asd": "ASD",
     "dice_native": "Dice at the size of the raw pictures",
     "hd95_px_native": "HD95 at the size of the raw pictures",
+    "accuracy": "accuracy",
+    "macro_f1": "macro F1",
+    "auroc": "AUROC, one class against the rest",
+    "ece": "expected calibration error, 10 bins",
 }
 
 

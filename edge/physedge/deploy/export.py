@@ -21,7 +21,7 @@ from physedge.deploy.judge import (
 )
 from physedge.deploy.network import Network, NetworkChoice, find_network
 from physedge.deploy.pack import Contents, GoldenSet, answer_golden, bundle_path, golden_error, pack
-from physedge_calibrate.evaluate import Evaluation
+from physedge_calibrate.evaluate import Evaluation, Sample, read_samples
 from physedge_calibrate.tolerance import Tolerance, standard
 from physedge_runtime.errors import UsageError
 from physedge_runtime.manifest import DataRecord, Manifest, Output, VerdictRecord
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from physedge.deploy.calibration import Calibration
-    from physedge_calibrate.dataset import LabelledFile
     from physedge_export.graph import TracedGraph
     from physedge_export.passes.base import PassReport
 
@@ -111,7 +110,7 @@ class _Work:
     shares: dict[str, float]
     data: dict[str, DataRecord]
     statements: list[str]
-    samples: Sequence[LabelledFile] = ()
+    samples: Sequence[Sample] = ()
     verdicts: list[VerdictRecord] = field(default_factory=list)
     extra: dict[str, bytes] = field(default_factory=dict)
 
@@ -217,11 +216,11 @@ def _check_profile(options: ExportOptions) -> None:
 
 def _read_data(
     options: ExportOptions, network: Network, progress: Progress
-) -> tuple[Calibration | None, list[LabelledFile]]:
+) -> tuple[Calibration | None, Sequence[Sample]]:
     from physedge.deploy.calibration import calibration_pool, choose_calibration
-    from physedge_calibrate.dataset import read_labelled, subset_folder
+    from physedge_calibrate.dataset import subset_folder
 
-    samples = read_labelled(subset_folder(options.data, "val")) if options.data else []
+    samples = read_samples(subset_folder(options.data, "val"), network.spec) if options.data else ()
     if options.calibration is None:
         return None, samples
     pool = calibration_pool(options.calibration)

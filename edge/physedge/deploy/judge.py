@@ -8,13 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from physedge_calibrate.dataset import LabelledFile
-from physedge_calibrate.evaluate import Evaluation, evaluate
+from physedge_calibrate.evaluate import Evaluation, Sample, evaluate
 from physedge_calibrate.gate import Judgement, Tolerance, check_outputs, judge
 from physedge_calibrate.metrics.table import headline_metric
-from physedge_calibrate.statistics import mean_interval
 from physedge_runtime.device import this_device
 from physedge_runtime.engines import Engine, EngineRequest, open_engine
 from physedge_runtime.manifest import DataRecord, Metric, Output, VerdictRecord
@@ -22,7 +19,6 @@ from physedge_runtime.spec import ModelSpec
 from physedge_runtime.verdict import Verdict
 
 REFERENCE_ENGINE = "onnxruntime"
-_SHOWN_METRICS = ("dice", "iou", "hd95", "asd")
 
 Advance = Callable[[], object]
 
@@ -48,7 +44,7 @@ class Court:
     Attributes:
         spec: The declaration of the network.
         outputs: Of the graphs.
-        samples: Labelled pictures, in order.
+        samples: Labelled, in order.
         tolerance: How much of full precision must be kept.
         threads: Of the engines.
         seed: Of the bootstrap.
@@ -56,7 +52,7 @@ class Court:
 
     spec: ModelSpec
     outputs: tuple[Output, ...]
-    samples: Sequence[LabelledFile]
+    samples: Sequence[Sample]
     tolerance: Tolerance
     threads: int | None = None
     seed: int = 0
@@ -91,9 +87,7 @@ def judge_evaluation(court: Court, reference: Evaluation, candidate: Evaluation)
         tolerance=court.tolerance,
         generator=np.random.default_rng(court.seed),
         metric=metric,
-        findings=check_outputs(
-            candidate.probabilities, reference=reference.probabilities, threshold=court.spec.threshold
-        ),
+        findings=check_outputs(candidate.answers, reference=reference.answers, threshold=candidate.found_from),
     )
 
 
@@ -121,17 +115,11 @@ def record(
 
 
 def metrics_of(evaluation: Evaluation, seed: int) -> dict[str, Metric]:
-    """Every metric with its 95 % interval; `_native` is at the size of the raw pictures."""
-    columns: dict[str, ArrayLike] = {name: evaluation.scores(name) for name in _SHOWN_METRICS}
-    columns["dice_native"] = evaluation.native.dice
-    columns["hd95_px_native"] = evaluation.native.hd95_px
-    measured = {}
-    for name, values in columns.items():
-        interval = mean_interval(values, groups=list(evaluation.groups), generator=np.random.default_rng(seed))
-        measured[name] = Metric(
-            value=float(np.mean(np.asarray(values))), low=float(interval.low), high=float(interval.high)
-        )
-    return measured
+    """Every figure of the task with its 95 % interval."""
+    return {
+        name: Metric(value=interval.estimate, low=interval.low, high=interval.high)
+        for name, interval in evaluation.figures(seed).items()
+    }
 
 
 def not_run(graph: Graph, engine: str, reason: str) -> VerdictRecord:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from physedge.deploy.export import Progress, no_progress
 from physedge.deploy.judge import REFERENCE_ENGINE, Court, Graph, data_record, judge_evaluation, record, run_graph
-from physedge_calibrate.dataset import LabelledFile, read_labelled, subset_folder
+from physedge_calibrate.dataset import subset_folder
+from physedge_calibrate.evaluate import Sample, read_samples
 from physedge_calibrate.tolerance import Tolerance
 from physedge_runtime.bundle import Bundle, write_atomically
 from physedge_runtime.manifest import DataRecord, VerdictRecord, canonical_json
@@ -69,7 +70,7 @@ def verify(
         IntegrityError: A golden frame does not come out (`PE-BUNDLE-020`).
         UsageError: The data cannot be used.
     """
-    samples = _samples(data)
+    samples = _samples(bundle, data)
     with (
         progress("replaying the golden frames", None),
         bundle.open(engine=engine, precision=precision, threads=threads, allow_rejected=True) as net,
@@ -94,8 +95,8 @@ def verify(
     )
 
 
-def _samples(data: Path | None) -> Sequence[LabelledFile]:
-    return read_labelled(subset_folder(data, "val")) if data is not None else ()
+def _samples(bundle: Bundle, data: Path | None) -> Sequence[Sample]:
+    return read_samples(subset_folder(data, "val"), bundle.manifest.spec) if data is not None else ()
 
 
 def _judge(bundle: Bundle, court: Court, engine: str, precision: str | None, progress: Progress) -> VerdictRecord:

@@ -15,7 +15,7 @@ from torch import nn
 
 from physedge.train.module import Normaliser, probabilities
 from physedge_calibrate.dataset import LabelledFile
-from physedge_calibrate.evaluate import Evaluation, evaluate
+from physedge_calibrate.evaluate_segmentation import SegmentationEvaluation, evaluate_segmentation
 from physedge_runtime.spec import ModelSpec
 
 _SCORES = ("dice", "iou", "hd95_px", "asd_px")
@@ -29,7 +29,7 @@ class Scores:
         evaluation: What the network answered and how that scores.
     """
 
-    evaluation: Evaluation
+    evaluation: SegmentationEvaluation
 
     def mean(self, score: str, *, native: bool = False) -> float:
         """Mean over the samples of `dice`, `iou`, `hd95_px` or `asd_px`."""
@@ -89,4 +89,4 @@ def score_weights(
         pictures = torch.from_numpy(frame).permute(0, 3, 1, 2).float() / 255.0
         return {"probability": probabilities(network(normalise(pictures)))}
 
-    return Scores(evaluation=evaluate(infer, samples, spec, advance=advance))
+    return Scores(evaluation=evaluate_segmentation(infer, samples, spec, advance))

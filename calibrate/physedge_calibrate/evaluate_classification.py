@@ -1,0 +1,129 @@
+"""Run a classifier over pictures of known class and score its answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from physedge_calibrate.class_folders import ClassifiedFile
+from physedge_calibrate.metrics.classification import confusion_matrix, macro_f1_interval
+from physedge_calibrate.metrics.confidence import auroc_interval, calibration_error_interval
+from physedge_calibrate.samples import Advance, Infer
+from physedge_calibrate.statistics import Interval, mean_interval
+from physedge_runtime.frame import Frame
+from physedge_runtime.resize import prepare
+from physedge_runtime.spec import ModelSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassificationEvaluation:
+    """What a network answered for every picture, and how that scores.
+
+    Attributes:
+        names: Of the samples, in order.
+        groups: Patient or sequence of each.
+        strata: Name of the true class of each.
+        classes: Names in the order of the probabilities.
+        probability: float64 (sample, class).
+        truths: int64 (sample,), indices of the true classes.
+        outputs: Every further output by its name, float32 (sample, ...), in the order of the samples.
+    """
+
+    names: tuple[str, ...]
+    groups: tuple[str, ...]
+    strata: tuple[str, ...]
+    classes: tuple[str, ...]
+    probability: NDArray[np.float64] = field(repr=False)
+    truths: NDArray[np.int64] = field(repr=False)
+    outputs: dict[str, NDArray[np.float32]] = field(repr=False, default_factory=dict)
+
+    @property
+    def answers(self) -> tuple[NDArray[np.float64], ...]:
+        """The probabilities (class,) of each sample."""
+        return tuple(self.probability)
+
+    @property
+    def found_from(self) -> None:
+        """A classifier always names a class."""
+        return
+
+    @property
+    def predictions(self) -> NDArray[np.int64]:
+        """(sample,) indices of the most probable classes."""
+        return np.asarray(self.probability.argmax(axis=1), np.int64)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def confusion(self) -> NDArray[np.int64]:
+        """Counts (true class, predicted class)."""
+        return confusion_matrix(self.predictions, self.truths, class_count=len(self.classes))
+
+    def scores(self, metric: str) -> NDArray[np.float64]:
+        """Per-sample scores (sample,): `accuracy`, 1 where the most probable class is the true one.
+
+        Raises:
+            KeyError: Another metric; those of a classifier are functions of the whole set.
+        """
+        if metric != "accuracy":
+            raise KeyError(metric)
+        return np.asarray(self.predictions == self.truths, np.float64)
+
+    def figures(self, seed: int) -> dict[str, Interval]:
+        """Accuracy, macro F1, AUROC (one against the rest), expected calibration error, and each class's recall."""
+
+        def fresh() -> np.random.Generator:
+            return np.random.default_rng(seed)
+
+        groups = list(self.groups)
+        right = self.scores("accuracy")
+        found = {
+            "accuracy": mean_interval(right, groups=groups, generator=fresh()),
+            "macro_f1": macro_f1_interval(
+                self.predictions, self.truths, class_count=len(self.classes), groups=groups, generator=fresh()
+            ),
+        }
+        if len(np.unique(self.truths)) > 1:
+            found["auroc"] = auroc_interval(self.probability, self.truths, groups=groups, generator=fresh())
+        found["ece"] = calibration_error_interval(self.probability, self.truths, groups=groups, generator=fresh())
+        for label, name in enumerate(self.classes):
+            inside = self.truths == label
+            if inside.sum() > 1:
+                own = [group for group, is_own in zip(groups, inside, strict=True) if is_own]
+                found[f"recall_{name}"] = mean_interval(right[inside], groups=own, generator=fresh())
+        return found
+
+
+def evaluate_classification(
+    infer: Infer, samples: Sequence[ClassifiedFile], spec: ModelSpec, advance: Advance
+) -> ClassificationEvaluation:
+    """Score a classifier.
+
+    Args:
+        infer: From (1, height, width, channel) uint8 to the outputs by name.
+        samples: In the order in which they are scored; the same for every network that is compared.
+        spec: The declaration of the network.
+        advance: Called after every sample.
+    """
+    assert spec.frame is not None
+    probability: list[NDArray[np.float64]] = []
+    others: dict[str, list[NDArray[np.float32]]] = {}
+    for sample in samples:
+        outputs = infer(prepare(Frame(pixels=sample.picture()), spec.frame)[np.newaxis])
+        probability.append(outputs["probability"][0].astype(np.float64))
+        for name, values in outputs.items():
+            if name != "probability":
+                others.setdefault(name, []).append(np.array(values[0], np.float32))
+        advance()
+    return ClassificationEvaluation(
+        names=tuple(sample.name for sample in samples),
+        groups=tuple(sample.group for sample in samples),
+        strata=tuple(sample.stratum for sample in samples),
+        classes=spec.classes,
+        probability=np.stack(probability),
+        truths=np.array([sample.label for sample in samples], np.int64),
+        outputs={name: np.stack(values) for name, values in others.items()},
+    )

@@ -1,0 +1,152 @@
+"""Class folders, the metrics of a classifier's probabilities, and its evaluation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from class_pictures import CLASSES, write_class_folders, write_class_task
+
+from physedge_calibrate.class_folders import class_names, read_class_folders
+from physedge_calibrate.evaluate import evaluate, read_samples
+from physedge_calibrate.metrics import (
+    auroc,
+    auroc_interval,
+    calibration_error_interval,
+    expected_calibration_error,
+    reliability,
+)
+from physedge_runtime.errors import UsageError
+from physedge_runtime.frame import FrameSpec
+from physedge_runtime.spec import ModelSpec, Task
+
+SPEC = ModelSpec(
+    name="spots", task=Task.CLASSIFICATION, classes=CLASSES, frame=FrameSpec(height=32, width=32)
+)
+
+
+def _softmax(logits: Any) -> Any:
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return shifted / shifted.sum(axis=1, keepdims=True)
+
+
+@pytest.fixture(scope="module")
+def answers() -> tuple[Any, Any]:
+    rng = np.random.default_rng(3)
+    truths = rng.integers(0, 4, 200)
+    logits = rng.normal(size=(200, 4)) + 1.5 * np.eye(4)[truths]
+    return _softmax(logits), truths
+
+
+def test_auroc_is_that_of_an_independent_implementation(answers: tuple[Any, Any]) -> None:
+    sklearn = pytest.importorskip("sklearn.metrics")
+    probability, truths = answers
+    expected = sklearn.roc_auc_score(truths, probability, multi_class="ovr", average="macro")
+    assert auroc(probability, truths) == pytest.approx(expected, abs=1e-12)
+
+
+def test_auroc_of_known_orders() -> None:
+    truths = np.array([0, 0, 1, 1])
+    perfect = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.1, 0.9]])
+    assert auroc(perfect, truths) == 1.0
+    assert auroc(perfect[::-1], truths) == 0.0
+    assert auroc(np.full((4, 2), 0.5), truths) == 0.5
+    with pytest.raises(ValueError, match="two classes"):
+        auroc(perfect, np.zeros(4, int))
+
+
+def test_weights_mean_repeated_samples(answers: tuple[Any, Any]) -> None:
+    probability, truths = answers
+    twice = np.concatenate([probability, probability[:50]]), np.concatenate([truths, truths[:50]])
+    from physedge_calibrate.metrics.confidence import _auroc_of
+
+    weights = np.ones((1, 200))
+    weights[0, :50] = 2.0
+    assert _auroc_of(probability, truths)(weights)[0] == pytest.approx(auroc(*twice), abs=1e-12)
+
+
+def test_intervals_hold_the_estimate_and_are_wider_by_group(answers: tuple[Any, Any]) -> None:
+    probability, truths = answers
+    for interval in (auroc_interval, calibration_error_interval):
+        single = interval(probability, truths, groups=None, generator=np.random.default_rng(0))
+        grouped = interval(probability, truths, groups=np.arange(200) // 20, generator=np.random.default_rng(0))
+        assert single.low <= single.estimate <= single.high or interval is calibration_error_interval
+        assert (single.unit, single.group_count, grouped.unit, grouped.group_count) == ("sample", 200, "group", 10)
+        assert 0 < single.width < 0.2
+
+
+def test_calibration_error_by_hand() -> None:
+    probability = np.array([[0.95, 0.05], [0.95, 0.05], [0.65, 0.35], [0.65, 0.35]])
+    truths = np.array([0, 0, 0, 1])
+    # 0.95 sure and right twice: 0.05; 0.65 sure and right once of two: 0.15; half of the samples each.
+    assert expected_calibration_error(probability, truths) == pytest.approx(0.10)
+    confidence, accuracy, count = reliability(probability, truths)
+    assert count.tolist() == [0, 0, 0, 0, 0, 0, 2, 0, 0, 2]
+    assert (confidence[6], accuracy[6]) == (pytest.approx(0.65), 0.5)
+    assert np.isnan(accuracy[0])
+
+
+def test_class_folders_are_read_in_the_order_of_the_network(tmp_path: Path) -> None:
+    write_class_task(tmp_path, train=3, val=2)
+    assert class_names(tmp_path) == CLASSES
+    samples = read_class_folders(tmp_path / "val", ("right", "left", "none"))
+    assert [sample.label for sample in samples] == [0, 0, 1, 1, 2, 2]
+    assert samples[0].name == "right/p000"
+    assert samples[0].stratum == "right"
+    assert all(sample.picture().ndim == 3 and sample.picture().shape[2] == 3 for sample in samples)
+
+
+def test_groups_of_class_folders_come_from_the_table(tmp_path: Path) -> None:
+    write_class_folders(tmp_path, 2, seed=0)
+    (tmp_path / "groups.csv").write_text("name,group\nleft/p000,patient1\np001,patient2\n")
+    groups = {sample.name: sample.group for sample in read_class_folders(tmp_path, CLASSES)}
+    assert groups["left/p000"] == "patient1"
+    assert groups["left/p001"] == groups["right/p001"] == "patient2"
+    assert groups["none/p000"] == "none/p000"
+
+
+def test_class_folders_that_cannot_be_used(tmp_path: Path) -> None:
+    write_class_folders(tmp_path, 1, seed=0)
+    with pytest.raises(UsageError, match=r"PE-DATA-011: .*no folder for up; .*left, up"):
+        read_class_folders(tmp_path, ("left", "up"))
+    with pytest.raises(UsageError, match=r"PE-DATA-013: .*the folder right, a class that the network does not know"):
+        read_class_folders(tmp_path, ("left", "none"))
+    with pytest.raises(UsageError, match=r"PE-DATA-011: .*holds 0 folder\(s\)"):
+        class_names(tmp_path / "left")
+    (tmp_path / "left/p000.png").unlink()
+    with pytest.raises(UsageError, match=r"PE-DATA-012: the class folder .*left holds no picture"):
+        read_class_folders(tmp_path, CLASSES)
+    with pytest.raises(UsageError, match="PE-DATA-001"):
+        read_class_folders(tmp_path / "nowhere", CLASSES)
+
+
+def test_an_evaluation_of_a_classifier(tmp_path: Path) -> None:
+    write_class_folders(tmp_path, 8, seed=4)
+    samples = read_samples(tmp_path, SPEC)
+
+    def infer(frame: Any) -> dict[str, Any]:
+        grey = frame[0].astype(np.float32).mean(axis=2) / 255.0
+        left, right = (grey[8:24, part].max() for part in (slice(0, 16), slice(16, 32)))
+        spots = np.array([[left, 0.6, right]]) * 20
+        return {"probability": _softmax(spots).astype(np.float32), "mass": np.array([[left + right]], np.float32)}
+
+    found = evaluate(infer, samples, SPEC)
+    figures = found.figures(0)
+    assert list(figures)[:4] == ["accuracy", "macro_f1", "auroc", "ece"]
+    assert figures["accuracy"].estimate == found.scores("accuracy").mean() == 1.0
+    assert figures["recall_none"].sample_count == 8
+    assert found.strata[0] == "left"
+    assert found.found_from is None
+    assert len(found.answers) == len(found) == 24
+    assert found.confusion().tolist() == [[8, 0, 0], [0, 8, 0], [0, 0, 8]]  # type: ignore[attr-defined]
+    assert found.outputs["mass"].shape == (24, 1)  # type: ignore[attr-defined]
+
+
+def test_a_task_without_a_door_is_named(tmp_path: Path) -> None:
+    spec = ModelSpec.model_validate(
+        {"name": "x", "task": "reconstruction", "voltages": {"count": 4, "electrodes": 4, "protocol": "adjacent"}}
+    )
+    with pytest.raises(UsageError, match="PE-DATA-014"):
+        read_samples(tmp_path, spec)
