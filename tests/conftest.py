@@ -11,6 +11,7 @@ from debian import skip_or_fail
 from tiny_network import tiny_contents
 
 from physedge_runtime.bundle import Bundle, read_bundle, write_bundle
+from physedge_runtime.engines.engine_cache import CACHE_VARIABLE
 
 ROOT = Path(__file__).parents[1]
 
@@ -29,6 +30,12 @@ def development_data() -> Path:
     if not folder.is_dir():
         skip_or_fail("the development data is not here (PHYSEDGE_DATA)")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def own_engine_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test compiles stays out of this user's cache; it is kept from test to test, as on a device."""
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path_factory.getbasetemp() / "engine-cache"))
 
 
 @pytest.fixture

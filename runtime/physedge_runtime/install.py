@@ -7,6 +7,7 @@ its golden frames; only then let the record name it. The first start proves it; 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,7 @@ _MOST_TRIAL_STARTS = 3
 _FAILED_STARTS = (IntegrityError, EnvironmentFault, BuildError, OSError)
 
 Trust = TrustLike | TrustStore | None
+Prepare = Callable[[Bundle], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +92,7 @@ def install(
     engine: str = "auto",
     threads: int | None = None,
     allow_rollback: bool = False,
+    prepare: Prepare | None = None,
 ) -> Installed:
     """Install a bundle in the slot that does not run, prove it there, and switch.
 
@@ -101,6 +104,7 @@ def install(
         engine: As for `Bundle.open`.
         threads: As for `Bundle.open`.
         allow_rollback: Install although it is older than what ran here; written to the log.
+        prepare: Called with the bundle as it lies in its slot, before it is opened; for example to build its engine.
 
     Raises:
         IntegrityError: It does not hold, is not vouched for, its golden frames do not come out, or it is older than
@@ -117,7 +121,11 @@ def install(
         chosen = _choose_slot(state, slot)
         write_atomically(slot_path(folder, chosen), path.read_bytes())
         try:
-            placed, fingerprint = _prove(folder, chosen, bundle, trust, engine, threads)
+            placed = _read_back(slot_path(folder, chosen), bundle, trust)
+            if prepare is not None:
+                prepare(placed)
+            with placed.open(engine=engine, threads=threads) as net:  # replays the golden frames
+                fingerprint = net.engine
         except BaseException:
             slot_path(folder, chosen).unlink(missing_ok=True)
             raise
@@ -135,6 +143,7 @@ def start(
     engine: str = "auto",
     precision: str | None = None,
     threads: int | None = None,
+    prepare: Prepare | None = None,
 ) -> Started:
     """Open what is installed; where it does not start, the slot that ran before.
 
@@ -145,6 +154,7 @@ def start(
         engine: As for `Bundle.open`.
         precision: As for `Bundle.open`.
         threads: As for `Bundle.open`.
+        prepare: As for `install`.
 
     Raises:
         UsageError: Nothing, or more than one network is installed (`PE-INSTALL-005`), or an option cannot be used.
@@ -160,6 +170,8 @@ def start(
             try:
                 state = _begin(folder, state)
                 bundle = _read_slot(folder, state, trust)
+                if prepare is not None:
+                    prepare(bundle)
                 net = bundle.open(engine=engine, precision=precision, threads=threads)
                 break
             except _FAILED_STARTS as error:
@@ -226,14 +238,11 @@ def _choose_slot(state: SlotState, asked: SlotName | None) -> SlotName:
     return asked
 
 
-def _prove(
-    folder: Path, slot: SlotName, source: Bundle, trust: Trust, engine: str, threads: int | None
-) -> tuple[Bundle, str]:
-    placed = read_bundle(slot_path(folder, slot), trust=trust)
+def _read_back(path: Path, source: Bundle, trust: Trust) -> Bundle:
+    placed = read_bundle(path, trust=trust)
     if placed.sha256 != source.sha256:
-        raise _other_file(slot)
-    with placed.open(engine=engine, threads=threads) as net:  # replays the golden frames
-        return placed, net.engine
+        raise _other_file(path.name.partition(".")[0])
+    return placed
 
 
 def _begin(folder: Path, state: SlotState) -> SlotState:
@@ -265,7 +274,7 @@ def _read_slot(folder: Path, state: SlotState, trust: Trust) -> Bundle:
     return bundle
 
 
-def _other_file(slot: SlotName) -> IntegrityError:
+def _other_file(slot: str) -> IntegrityError:
     return IntegrityError(
         "PE-INSTALL-007",
         found=f"slot {slot} does not hold the file that was installed",

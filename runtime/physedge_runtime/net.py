@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from physedge_runtime.bundle import Bundle, read_bundle
 from physedge_runtime.decode import Head, decode
 from physedge_runtime.engines import ENGINES, Engine, EngineRequest, Outputs, open_engine
+from physedge_runtime.engines.engine_cache import default_cache
 from physedge_runtime.engines.table import find_engine
-from physedge_runtime.errors import IntegrityError, PhysedgeError, UsageError
+from physedge_runtime.errors import EnvironmentFault, IntegrityError, PhysedgeError, UsageError
 from physedge_runtime.frame import Colour, Frame
 from physedge_runtime.graph_check import check_graph
 from physedge_runtime.resize import prepare
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from physedge_runtime.keys import TrustLike, TrustStore
     from physedge_runtime.manifest import Artefact, GoldenCase, Manifest
     from physedge_runtime.spec import ModelSpec
+
+RECIPE_ENTRY = "tensorrt/recipe.json"
+"""Entry of a bundle with the recipe by which TensorRT builds its engine."""
 
 _NS_PER_MS = 1e6
 
@@ -128,6 +132,7 @@ class Net:
         means, largest = [], []
         for name, entry in case.outputs.items():
             expected = np.frombuffer(bundle.read(entry), "<f4")
+            self._refuse_constant(case.frame, name, answers[name], expected)
             error = np.abs(answers[name].reshape(-1) - expected)
             means.append(float(error.mean()))
             largest.append(float(error.max()))
@@ -145,6 +150,18 @@ class Net:
                 next_step="this machine computes the graph otherwise: try --precision fp32, or export it here",
             )
         return replay
+
+    def _refuse_constant(
+        self, frame: str, name: str, answer: NDArray[np.float32], expected: NDArray[np.float32]
+    ) -> None:
+        """An engine that fails often answers one value everywhere; for a faint frame no mean error shows that."""
+        if np.ptp(expected) > self.artefact.golden_max_bound and np.ptp(answer) == 0:
+            raise IntegrityError(
+                "PE-BUNDLE-022",
+                found=f"{self.engine} answers {frame} with one and the same {name} everywhere",
+                expected=f"values that differ by {np.ptp(expected):.3g}, as full precision's do",
+                next_step="this machine computes the graph otherwise: try --precision fp32, or export it here",
+            )
 
     def _answer_golden(self, name: str, pixels: NDArray[Any]) -> Outputs:
         """The engine's answer; whatever goes wrong with a golden frame is the bundle's fault."""
@@ -185,13 +202,7 @@ def open_net(bundle: Bundle, *, engine: str, precision: str | None, threads: int
     find_engine(name)
     artefact = choose_artefact(manifest, name, precision)
     check_graph(bundle.read(artefact.entry), origin=f"{artefact.entry} of {bundle.path.name}")
-    request = EngineRequest(
-        graph=bundle.read(artefact.entry),
-        graph_sha256=manifest.entries[artefact.entry].sha256,
-        input_shape=(1, *manifest.spec.input_shape),
-        outputs={output.name: (1, *output.shape) for output in manifest.outputs},
-        threads=threads,
-    )
+    request = engine_request(bundle, artefact, threads=threads, options=_with_cache())
     net = Net(manifest=manifest, artefact=artefact, engine=open_engine(name, request), bundle_trust=bundle.trust)
     if name != "fake":
         try:
@@ -200,6 +211,32 @@ def open_net(bundle: Bundle, *, engine: str, precision: str | None, threads: int
             net.close()
             raise
     return net
+
+
+def engine_request(
+    bundle: Bundle, artefact: Artefact, *, threads: int | None = None, options: Mapping[str, Any] | None = None
+) -> EngineRequest:
+    """All that an engine is opened with to run one graph of a bundle."""
+    manifest = bundle.manifest
+    recipe = manifest.entries.get(RECIPE_ENTRY)
+    return EngineRequest(
+        graph=bundle.read(artefact.entry),
+        graph_sha256=manifest.entries[artefact.entry].sha256,
+        input_shape=(1, *manifest.spec.input_shape),
+        outputs={output.name: (1, *output.shape) for output in manifest.outputs},
+        threads=threads,
+        bundle_sha256=bundle.manifest_sha256,
+        recipe_sha256=recipe.sha256 if recipe is not None else "",
+        options=options or {},
+    )
+
+
+def _with_cache() -> dict[str, Any]:
+    """This user's cache of engines, where this user has one."""
+    try:
+        return {"cache": default_cache()}
+    except EnvironmentFault:
+        return {}
 
 
 def choose_engine(manifest: Manifest) -> str:

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
-import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import fake_nvidia as fakes
 import numpy as np
 import pytest
+from tiny_network import tiny_graph
 
-from physedge.deploy import engines
-from physedge.deploy.engines import build_on_device, deliver_engines
+from physedge.deploy import engine_build, engines
+from physedge.deploy.build_watch import ShownBuild
+from physedge.deploy.engine_build import DeviceBuildOptions, build_if_missing, build_on_device, prices
+from physedge.deploy.engines import deliver_engines
 from physedge.deploy.judge import Graph
 from physedge_export.targets.tensorrt import recipe
-from physedge_runtime.bundle import Bundle
+from physedge_runtime.bundle import MANIFEST, Bundle
 from physedge_runtime.engines.cuda import Cuda
 from physedge_runtime.engines.engine_cache import EngineCache
 from physedge_runtime.engines.tensorrt_library import TensorRtLibrary
@@ -27,20 +32,10 @@ from physedge_runtime.manifest import Artefact, Entry, GoldenCase, Manifest, Out
 from physedge_runtime.spec import ModelSpec, Task
 from physedge_runtime.verdict import Verdict
 
-
-def load_fakes() -> ModuleType:
-    specification = importlib.util.spec_from_file_location("fake_nvidia", Path(__file__).parents[1] / "fake_nvidia.py")
-    assert specification is not None and specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    sys.modules["fake_nvidia"] = module
-    specification.loader.exec_module(module)
-    return module
-
-
-fakes = sys.modules.get("fake_nvidia") or load_fakes()
 SPEC = ModelSpec(name="net", task=Task.SEGMENTATION, classes=("background", "a"), frame=FrameSpec(height=8, width=12))
 INPUT, OUTPUT = (1, 8, 12, 3), (1, 1, 8, 12)
 ENTRY = "model.fp16.onnx"
+GRAPH = tiny_graph()
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +46,8 @@ def shapes(monkeypatch: pytest.MonkeyPatch) -> None:
 def bundle(expected: float) -> Bundle:
     """A bundle whose golden frame is grey 51; `expected` is what full precision made of it."""
     contents = {
-        ENTRY: b"graph",
+        MANIFEST: b"manifest",
+        ENTRY: GRAPH,
         "golden/0.frame": np.full((8, 12, 3), 51, np.uint8).tobytes(),
         "golden/0.probability": np.full(OUTPUT[1:], expected, "<f4").tobytes(),
     }
@@ -74,22 +70,22 @@ def bundle(expected: float) -> Bundle:
     return Bundle(path=Path("net.physedge"), manifest=manifest, sha256="0" * 64, trust="unsigned", contents=contents)
 
 
-def device(tmp_path: Path, **options: Any) -> dict[str, Any]:
+def device(tmp_path: Path, **options: Any) -> DeviceBuildOptions:
     bindings = fakes.FakeCuda()
     module = fakes.FakeTensorRt("10.3.0", cuda=bindings, output_shape=OUTPUT, **options)
-    return {
-        "cuda": Cuda(bindings),
-        "library": TensorRtLibrary(kind="tensorrt", version="10.3.0", module=module),
-        "cache": EngineCache(tmp_path / "engines"),
-    }
+    return DeviceBuildOptions(
+        cuda=Cuda(bindings),
+        library=TensorRtLibrary(kind="tensorrt", version="10.3.0", module=module),
+        cache=EngineCache(tmp_path / "engines"),
+    )
 
 
 def test_an_engine_that_answers_the_golden_frames_is_kept_and_found_again(tmp_path: Path) -> None:
     here = device(tmp_path)
-    first = build_on_device(bundle(0.2), **here)
+    first = build_on_device(bundle(0.2), here)
     assert first.built and first.path.exists()
     assert "answers the golden frames" in first.statements[0]
-    again = build_on_device(bundle(0.2), **here)
+    again = build_on_device(bundle(0.2), here)
     assert not again.built and again.path == first.path
     assert "is there already" in again.statements[0]
 
@@ -97,24 +93,79 @@ def test_an_engine_that_answers_the_golden_frames_is_kept_and_found_again(tmp_pa
 def test_an_engine_that_answers_otherwise_is_thrown_away(tmp_path: Path) -> None:
     here = device(tmp_path)
     with pytest.raises(IntegrityError, match="PE-BUNDLE-020"):
-        build_on_device(bundle(0.9), **here)
+        build_on_device(bundle(0.9), here)
     assert list((tmp_path / "engines").iterdir()) == []
 
 
 def test_other_options_mean_another_build_and_have_their_price_said(tmp_path: Path) -> None:
     here = device(tmp_path)
-    build_on_device(bundle(0.2), **here)
-    other = build_on_device(bundle(0.2), version_compatible=True, hardware_compatible=True, workspace_mib=128, **here)
-    assert other.built
-    assert any("may be slower" in sentence for sentence in other.statements)
-    assert any("slower to load" in sentence for sentence in other.statements)
-    assert here["library"].module.built[-1]["limits"] == {"workspace": 128 << 20}
+    build_on_device(bundle(0.2), here)
+    asked = replace(here, version_compatible=True, hardware_compatible=True, workspace_mib=128)
+    assert build_on_device(bundle(0.2), asked).built
+    assert here.library is not None
+    assert here.library.module.built[-1]["limits"] == {"workspace": 128 << 20}
+    slower, larger = prices(hardware_compatible=True, version_compatible=True)
+    assert "may be slower" in slower and "slower to load" in larger
+    assert prices(hardware_compatible=False, version_compatible=False) == ()
 
 
 def test_an_engine_that_was_not_accepted_can_be_forgotten(tmp_path: Path) -> None:
-    done = build_on_device(bundle(0.2), **device(tmp_path))
+    done = build_on_device(bundle(0.2), device(tmp_path))
     done.forget()
     assert not done.path.exists()
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DeviceBuildOptions:
+    """This machine is a device: with a GPU, a library and an empty cache."""
+    found = device(tmp_path)
+    monkeypatch.setattr(engine_build, "find_library", lambda: found.library)
+    monkeypatch.setattr(engine_build, "Cuda", lambda: found.cuda)
+    monkeypatch.setattr(engine_build, "default_cache", lambda: found.cache)
+    return found
+
+
+def test_a_missing_engine_is_built_once_and_only_where_tensorrt_answers(here: DeviceBuildOptions) -> None:
+    assert build_if_missing(bundle(0.2), engine="tensorrt").startswith("built in ")
+    assert "is there already" in build_if_missing(bundle(0.2), engine="tensorrt")
+    assert (
+        build_if_missing(bundle(0.2), engine="onnxruntime") == "no engine to build: the answers come from onnxruntime"
+    )
+    assert here.library is not None and len(here.library.module.built) == 1
+
+
+def test_a_build_says_its_phases_its_time_and_the_gpus_memory(here: DeviceBuildOptions) -> None:
+    said: list[str] = []
+
+    @contextmanager
+    def progress(description: str, total: int | None) -> Iterator[Any]:
+        said.append(f"{description} [{total}]")
+        yield lambda: said.append("step")
+
+    build_on_device(bundle(0.2), progress=progress)
+    assert said[0].startswith("TensorRT 10.3.0 reads the graph (0 s, 8,192 of 16,384 MiB of GPU memory taken)")
+    assert any("builds the engine (workspace 1024 MiB)" in line for line in said)
+    assert any(line.startswith("Building (") and line.endswith("[2]") for line in said) and "step" in said
+    assert said[-1].startswith("replaying the golden frames")
+
+
+def test_a_builder_that_says_nothing_is_said_to_be_at_it_still() -> None:
+    said: list[str] = []
+    heard = threading.Event()
+
+    @contextmanager
+    def progress(description: str, total: int | None) -> Iterator[Any]:
+        said.append(description)
+        if len(said) >= 3:
+            heard.set()
+        yield lambda: None
+
+    with ShownBuild(progress, lambda: "1 MiB", quiet_s=0.01) as watch:
+        watch.phase("tuning", None)
+        assert heard.wait(10)
+    assert said[0] == "tuning (0 s, 1 MiB)" and said[1].startswith("still at it: tuning (0 s")
+    count = len(said)
+    assert not any(thread.name == "build-watch" for thread in threading.enumerate()) and len(said) == count
 
 
 def graph_and_plan() -> tuple[Graph, Any]:

@@ -8,9 +8,9 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import fake_nvidia as fakes
 import numpy as np
 import onnx
 import pytest
@@ -19,22 +19,10 @@ from onnx import TensorProto, helper, numpy_helper
 from physedge_export.targets.profiles import DeviceProfile, device_profiles, find_profile
 from physedge_export.targets.tensorrt import recipe, stand_alone_script
 from physedge_export.targets.tensorrt_build import BuildOptions, build_ahead, build_engine, workspace_from
-from physedge_runtime.engines.tensorrt_library import TensorRtLibrary, find_library
+from physedge_runtime.engines.tensorrt_library import Messages, TensorRtLibrary, find_library
 from physedge_runtime.errors import BuildError, UsageError
 from physedge_runtime.frame import FrameSpec
 from physedge_runtime.spec import ModelSpec, Task
-
-
-def load_fakes() -> ModuleType:
-    specification = importlib.util.spec_from_file_location("fake_nvidia", Path(__file__).parents[1] / "fake_nvidia.py")
-    assert specification is not None and specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    sys.modules["fake_nvidia"] = module
-    specification.loader.exec_module(module)
-    return module
-
-
-fakes = sys.modules.get("fake_nvidia") or load_fakes()
 
 
 def library(version: str = "10.3.0", **options: Any) -> TensorRtLibrary:
@@ -42,26 +30,74 @@ def library(version: str = "10.3.0", **options: Any) -> TensorRtLibrary:
     return TensorRtLibrary(kind=kind, version=version, module=fakes.FakeTensorRt(version, **options))
 
 
+class Seen:
+    """A `BuildWatch` that keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.phases: list[tuple[str, int | None]] = []
+        self.steps = 0
+
+    def phase(self, name: str, steps: int | None) -> None:
+        self.phases.append((name, steps))
+
+    def step(self) -> None:
+        self.steps += 1
+
+
+def test_the_fakes_know_what_each_version_knows() -> None:
+    """The calibrator and the weak-typing flags are gone in 11: whoever touched them would fail there."""
+    ten, eleven = fakes.FakeTensorRt("10.3.0"), fakes.FakeTensorRt("11.4.1")
+    ten._config().int8_calibrator = ten.IInt8EntropyCalibrator2()
+    assert hasattr(ten.BuilderFlag, "FP16")
+    with pytest.raises(AttributeError, match="int8_calibrator"):
+        eleven._config().int8_calibrator = object()
+    assert not hasattr(eleven.BuilderFlag, "FP16") and not hasattr(eleven, "IInt8EntropyCalibrator2")
+
+
+def test_an_older_library_without_a_monitor_builds_too() -> None:
+    seen = Seen()
+    build_engine(
+        b"g",
+        library=library(missing=("progress_monitor",)),
+        options=BuildOptions(workspace_mib=64),
+        watch=seen,
+    )
+    assert [steps for _, steps in seen.phases] == [None, None] and seen.steps == 0
+
+
+def test_memory_that_python_misses_is_the_same_error() -> None:
+    heavy = library()
+    heavy.module._build = lambda *_: (_ for _ in ()).throw(MemoryError())
+    with pytest.raises(BuildError, match=r"PE-TRT-023.*--workspace 64"):
+        build_engine(b"g", library=heavy, options=BuildOptions(workspace_mib=64))
+
+
+def test_an_engine_that_its_own_reader_refuses_is_no_engine() -> None:
+    with pytest.raises(BuildError, match=r"PE-TRT-024.*MALFORMED_ENGINE"):
+        build_engine(b"g", library=library(validity=32), options=BuildOptions(workspace_mib=64))
+
+
 @pytest.mark.parametrize(
     ("version", "missing", "network_flags"), [("10.3.0", (), 2), ("11.4.1", (), 2), ("12.0", ("STRONGLY_TYPED",), 0)]
 )
 def test_every_version_builds_by_the_same_path(version: str, missing: tuple[str, ...], network_flags: int) -> None:
     chosen = library(version, missing=missing)
-    steps: list[str] = []
+    seen = Seen()
     ticks = iter([10.0, 12.5])
     built = build_engine(
         b"graph",
         library=chosen,
         options=BuildOptions(workspace_mib=512),
-        progress=steps.append,
+        watch=seen,
         clock=lambda: next(ticks),
     )
-    (seen,) = chosen.module.built
-    assert seen["network_flags"] == network_flags
-    assert seen["limits"] == {"workspace": 512 << 20} and seen["flags"] == []
+    (made,) = chosen.module.built
+    assert made["network_flags"] == network_flags
+    assert made["limits"] == {"workspace": 512 << 20}
+    assert made["flags"] == [] and "int8_calibrator" not in made  # precision stands in the graph alone
     assert built.seconds == 2.5
     assert built.sha256 == hashlib.sha256(built.data).hexdigest()
-    assert steps[2] == "Building (2 steps)" and steps[-1].startswith("built in 2.5 s")
+    assert seen.phases[-1] == ("Building", 2) and seen.steps == 1
 
 
 def test_a_failed_parse_names_the_module() -> None:
@@ -184,6 +220,23 @@ def test_a_real_engine_is_built_without_a_gpu_and_twice_the_same(form: str) -> N
     rtx = find_library("tensorrt_rtx")
     first, second = (build_ahead(graph, find_profile("rtx40"), library=rtx) for _ in range(2))
     assert first.data == second.data and len(first.data) > 1000
+
+
+@needs_rtx
+def test_the_real_reader_knows_its_engine_and_no_other_bytes() -> None:
+    """As far as this goes without a GPU: the header is TensorRT-RTX's own; a missing GPU is no fault of it."""
+    rtx = find_library("tensorrt_rtx")
+    runtime = rtx.module.Runtime(Messages().logger(rtx))
+    built = build_ahead(tiny_graph(), find_profile("rtx40"), library=rtx)
+    assert "MALFORMED_ENGINE" not in rtx.faults_of(runtime, built.data)
+    assert "MALFORMED_ENGINE" in rtx.faults_of(runtime, bytes(8) + built.data[8:])
+
+
+@needs_rtx
+def test_the_real_builder_tells_its_phases() -> None:
+    seen = Seen()
+    build_ahead(tiny_graph(), find_profile("rtx40"), library=find_library("tensorrt_rtx"), watch=seen)
+    assert len(seen.phases) >= 3 and seen.phases[-1][1] is not None
 
 
 @needs_rtx

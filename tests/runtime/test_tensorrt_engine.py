@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import fake_nvidia as fakes
 import numpy as np
 import pytest
 
-from physedge_runtime.engines import EngineRequest
+from physedge_runtime.engines import EngineRequest, engine_cache
 from physedge_runtime.engines.cuda import Cuda, load_bindings
 from physedge_runtime.engines.engine_cache import EngineCache, EngineKey
 from physedge_runtime.engines.tensorrt import TensorRtEngine, engine_key
 from physedge_runtime.engines.tensorrt_library import TensorRtLibrary, find_library
 from physedge_runtime.errors import EnvironmentFault, IntegrityError, PhysedgeError
 
-
-def load_fakes() -> ModuleType:
-    specification = importlib.util.spec_from_file_location("fake_nvidia", Path(__file__).parents[1] / "fake_nvidia.py")
-    assert specification is not None and specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    sys.modules["fake_nvidia"] = module
-    specification.loader.exec_module(module)
-    return module
-
-
-fakes = sys.modules.get("fake_nvidia") or load_fakes()
 GRAPH = "a" * 64
 
 
@@ -45,24 +36,25 @@ class Bench:
 
     @property
     def key(self) -> EngineKey:
-        return engine_key(graph_sha256=GRAPH, recipe_sha256="", library=self.tensorrt, device=self.cuda.device())
+        return engine_key(self.request(), library=self.tensorrt, device=self.cuda.device())
 
     def build(self) -> Path:
         network = type("Network", (), {"data": b"graph", "flags": 0})()
         plan = self.module._build(network, self.module._config(), None)
         return self.cache.store(self.key, plan)
 
-    def engine(self) -> TensorRtEngine:
-        options = {"library": self.tensorrt, "cuda": self.cuda, "cache": self.cache}
-        return TensorRtEngine(
-            EngineRequest(
-                graph=b"",
-                graph_sha256=GRAPH,
-                input_shape=fakes.SHAPE,
-                outputs={"probability": fakes.OUTPUT},
-                options=options,
-            )
+    def request(self, **changes: str) -> EngineRequest:
+        identity = {"bundle_sha256": "c" * 64, "graph_sha256": GRAPH, "recipe_sha256": "d" * 64, **changes}
+        return EngineRequest(
+            graph=b"",
+            input_shape=fakes.SHAPE,
+            outputs={"probability": fakes.OUTPUT},
+            options={"library": self.tensorrt, "cuda": self.cuda, "cache": self.cache},
+            **identity,
         )
+
+    def engine(self) -> TensorRtEngine:
+        return TensorRtEngine(self.request())
 
 
 def refused(bench: Bench) -> PhysedgeError:
@@ -117,7 +109,7 @@ def test_a_missing_engine_is_one_sentence(tmp_path: Path) -> None:
     [
         (
             {"cuda_options": {"name": "NVIDIA GeForce RTX 3060", "capability": (8, 6)}},
-            "compute_capability was sm_89, is sm_86",
+            "architecture was sm_89, is sm_86",
         ),
         ({"cuda_options": {"driver": 12040}}, "driver was 13.0, is 12.4"),
         ({"version": "11.4.1"}, "version was 10.3.0, is 11.4.1"),
@@ -134,12 +126,13 @@ def test_another_gpu_driver_or_library_is_a_miss(tmp_path: Path, other: dict[str
     assert error.identifier == "PE-TRT-012" and words in str(error)
 
 
-def test_another_graph_is_a_miss(tmp_path: Path) -> None:
+@pytest.mark.parametrize("what", ["bundle_sha256", "graph_sha256", "recipe_sha256"])
+def test_another_bundle_graph_or_recipe_is_a_miss(tmp_path: Path, what: str) -> None:
+    """A stale engine: the bundle has been replaced since it was built."""
     bench = Bench(tmp_path)
     bench.build()
-    changed = engine_key(graph_sha256="b" * 64, recipe_sha256="", library=bench.tensorrt, device=bench.cuda.device())
-    assert bench.cache.load(changed) is None
-    assert "graph_sha256 was aaaa" in bench.cache.explain_miss(changed)
+    with pytest.raises(EnvironmentFault, match=rf"PE-TRT-012.*{what} was [acd]+, is b+.*export --build"):
+        TensorRtEngine(bench.request(**{what: "b" * 64})).open()
 
 
 def test_a_poisoned_engine_is_refused(tmp_path: Path) -> None:
@@ -184,6 +177,40 @@ def test_a_cache_that_is_a_link_is_refused(tmp_path: Path) -> None:
     assert error.identifier == "PE-TRT-010" and "is a link" in str(error)
 
 
+def test_the_engines_used_longest_ago_go_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_cache, "_MOST_ENGINES", 2)
+    bench = Bench(tmp_path)
+    keys = [replace(bench.key, driver=str(number)) for number in range(3)]
+    for age, key in zip((3, 2), keys, strict=False):
+        path = bench.cache.store(key, b"engine")
+        os.utime(path, (path.stat().st_mtime - age, path.stat().st_mtime - age))
+    assert bench.cache.load(keys[0]) == b"engine"  # from now on the other one was used longest ago
+    bench.cache.store(keys[2], b"engine")
+    assert [bench.cache.load(key) is not None for key in keys] == [True, False, True]
+    assert len(list(bench.cache.folder.iterdir())) == 4
+
+
+def test_a_power_cut_while_an_engine_is_stored_leaves_none_or_a_whole_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(tmp_path)
+    real = Path.replace
+    for cut_before in (1, 2):
+        bench.cache.store(bench.key, b"old")
+        done = []
+
+        def replace_or_die(path: Path, target: Path, done: list[int] = done, last: int = cut_before) -> Path:
+            done.append(1)
+            if len(done) == last:
+                raise OSError("no power")
+            return real(path, target)
+
+        with monkeypatch.context() as patched, pytest.raises(OSError, match="no power"):
+            patched.setattr(Path, "replace", replace_or_die)
+            bench.cache.store(bench.key, b"new")
+        assert bench.cache.load(bench.key) is None
+
+
 def test_a_new_cache_belongs_to_this_user_alone(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     bench.build()
@@ -199,6 +226,13 @@ def test_an_engine_that_the_library_does_not_load_is_refused(tmp_path: Path) -> 
     assert error.identifier == "PE-TRT-013" and "Version tag does not match" in str(error)
 
 
+def test_a_foreign_engine_is_named_by_the_librarys_own_reader(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, version="11.4.1", validity=3)
+    bench.cache.store(bench.key, b'{"version": "11.3.0"}')
+    error = refused(bench)
+    assert error.identifier == "PE-TRT-013" and "(version mismatch; unsupported cc;" in str(error)
+
+
 def test_an_engine_of_another_shape_is_refused(tmp_path: Path) -> None:
     bench = Bench(tmp_path, output_shape=(1, 2, 4, 6))
     bench.build()
@@ -209,6 +243,48 @@ def test_an_engine_that_answers_nan_is_refused(tmp_path: Path) -> None:
     bench = Bench(tmp_path, answer=float("nan"))
     bench.build()
     assert refused(bench).identifier == "PE-TRT-016"
+
+
+def test_an_engine_that_answers_every_frame_alike_is_refused(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, answer=0.25)
+    bench.build()
+    error = refused(bench)
+    assert error.identifier == "PE-TRT-016" and "one and the same value everywhere" in str(error)
+
+
+def test_two_callers_use_two_lanes_of_one_stream(tmp_path: Path) -> None:
+    """While the GPU works for one caller, another fills and launches the second lane; no answer goes astray."""
+    bench = Bench(tmp_path)
+    bench.build()
+    waiting, go_on, bindings = threading.Semaphore(0), threading.Event(), bench.bindings
+
+    def slow(_event: Any) -> tuple[Any, ...]:
+        waiting.release()
+        assert go_on.wait(10)
+        return (fakes.Status.cudaSuccess,)
+
+    with bench.engine() as engine, ThreadPoolExecutor(3) as callers:
+        bindings.cudaEventSynchronize = slow
+        answers = [callers.submit(engine.infer, np.full(fakes.SHAPE, value, np.uint8)) for value in (0, 51, 102)]
+        assert waiting.acquire(timeout=10) and waiting.acquire(timeout=10)  # two are on their way at once
+        assert not waiting.acquire(blocking=False)  # the third waits for a lane
+        assert bindings.launches == 2
+        go_on.set()
+        for value, answer in zip((0, 51, 102), answers, strict=True):
+            np.testing.assert_allclose(answer.result(10)["probability"], value / 255, atol=1e-6)
+    assert not bindings.memory and not bindings.open
+
+
+def test_a_gpu_that_is_lost_says_so_and_can_be_closed(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.build()
+    engine = bench.engine().open()
+    bench.bindings.dies = True
+    for _ in range(3):  # no lane gets lost with it
+        with pytest.raises(EnvironmentFault, match=r"PE-TRT-003.*cudaErrorUnknown"):
+            engine.infer(np.zeros(fakes.SHAPE, np.uint8))
+    engine.close()
+    assert not bench.bindings.memory and not bench.bindings.open
 
 
 def test_a_failing_cuda_call_names_itself(tmp_path: Path) -> None:

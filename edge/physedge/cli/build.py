@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from physedge.cli.console import emit, say
 
 if TYPE_CHECKING:
     from physedge_calibrate.tolerance import Tolerance
+    from physedge_runtime.bundle import Bundle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,17 +49,21 @@ def build(request: BuildRequest, *, json_output: bool) -> None:
     """Build, replay the golden frames, judge where data is given; exits 1 and keeps nothing that is not accepted."""
     from physedge.cli.console import progress
     from physedge.cli.verdicts import verdict_lines
-    from physedge.deploy.engines import build_on_device
+    from physedge.deploy.engine_build import DeviceBuildOptions, build_on_device, prices
     from physedge.deploy.verify import verify
     from physedge_runtime.bundle import read_bundle
 
     opened = read_bundle(request.bundle, trust=request.trust)
+    hardware, version = request.hardware_compatible, request.version_compatible
+    say(*prices(hardware_compatible=hardware, version_compatible=version), json_output=json_output)
     done = build_on_device(
         opened,
-        precision=request.precision,
-        workspace_mib=request.workspace_mib,
-        hardware_compatible=request.hardware_compatible,
-        version_compatible=request.version_compatible,
+        DeviceBuildOptions(
+            precision=request.precision,
+            workspace_mib=request.workspace_mib,
+            hardware_compatible=hardware,
+            version_compatible=version,
+        ),
         progress=progress,
     )
     say(*done.statements, json_output=json_output)
@@ -95,3 +101,15 @@ def build(request: BuildRequest, *, json_output: bool) -> None:
     )
     if not passed:
         raise typer.Exit(1)
+
+
+def engine_builder(engine: str, precision: str | None) -> Callable[[Bundle], None]:
+    """What `--build-if-missing` does with a bundle before it is opened: build its engine, and say so."""
+
+    def build_missing(bundle: Bundle) -> None:
+        from physedge.cli.console import note, progress
+        from physedge.deploy.engine_build import build_if_missing
+
+        note(build_if_missing(bundle, engine=engine, precision=precision, progress=progress))
+
+    return build_missing

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from physedge.cli.console import emit, note, say
-from physedge.cli.options import EngineOption, JsonOption, RootOption, ThreadsOption, TrustOption
+from physedge.cli.options import BuildIfMissingOption, EngineOption, JsonOption, RootOption, ThreadsOption, TrustOption
 
 
 def install(
@@ -23,15 +23,24 @@ def install(
     allow_rollback: Annotated[
         bool, typer.Option("--allow-rollback", help="Install an older release than has run here; it is logged.")
     ] = False,
+    build_if_missing: BuildIfMissingOption = False,
     json_output: JsonOption = False,
 ) -> None:
     """Verify a bundle, write it to the free slot, replay its golden frames there, and switch."""
+    from physedge.cli.build import engine_builder
     from physedge_runtime.install import install as run_install
     from physedge_runtime.install import install_root
 
     folder = install_root(root)
     done = run_install(
-        bundle, folder, trust=trust, slot=slot, engine=engine, threads=threads, allow_rollback=allow_rollback
+        bundle,
+        folder,
+        trust=trust,
+        slot=slot,
+        engine=engine,
+        threads=threads,
+        allow_rollback=allow_rollback,
+        prepare=engine_builder(engine, None) if build_if_missing else None,
     )
     name, release = done.bundle.manifest.spec.name, done.bundle.manifest.release
     if done.is_rollback:

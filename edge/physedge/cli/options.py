@@ -38,3 +38,6 @@ RootOption = Annotated[
 AllowRejectedOption = Annotated[
     bool, typer.Option("--allow-rejected", help="Open a bundle that was not accepted; every result says so.")
 ]
+BuildIfMissingOption = Annotated[
+    bool, typer.Option("--build-if-missing", help="Build the TensorRT engine for this GPU where there is none yet.")
+]

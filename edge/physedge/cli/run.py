@@ -11,6 +11,7 @@ import typer
 from physedge.cli.console import console, emit, note, say
 from physedge.cli.options import (
     AllowRejectedOption,
+    BuildIfMissingOption,
     EngineOption,
     JsonOption,
     PrecisionOption,
@@ -64,9 +65,11 @@ def run(
         str | None, typer.Option("--installed", help="Name of a network that physedge install put here.")
     ] = None,
     root: RootOption = None,
+    build_if_missing: BuildIfMissingOption = False,
     json_output: JsonOption = False,
 ) -> None:
     """Stream: the newest frame of a live source, every frame of a file; results with age, signal and trust."""
+    from physedge.cli.build import engine_builder
     from physedge.deploy.opening import OpenRequest, open_chosen
     from physedge_runtime.sinks.table import open_sink
     from physedge_runtime.sources.table import open_source
@@ -87,6 +90,7 @@ def run(
                 precision=precision,
                 threads=threads,
                 allow_rejected=allow_rejected,
+                prepare=engine_builder(engine, precision) if build_if_missing else None,
             )
         )
         note(sentence)

@@ -22,11 +22,11 @@ from physedge_calibrate.baseline import DEFAULT_NOISE, Kept, Slowdown, slowdowns
 from physedge_calibrate.bench import Bench, run_bench
 from physedge_runtime.bundle import Bundle
 from physedge_runtime.device import this_device
-from physedge_runtime.engines import ENGINES, Engine, EngineRequest, open_engine
+from physedge_runtime.engines import ENGINES, Engine, open_engine
 from physedge_runtime.errors import EnvironmentFault, PhysedgeError, UsageError
 from physedge_runtime.frame import Frame
 from physedge_runtime.manifest import Artefact
-from physedge_runtime.net import check_voltages, choose_artefact
+from physedge_runtime.net import check_voltages, choose_artefact, engine_request
 from physedge_runtime.resize import prepare
 
 # Enough for a 90th percentile.
@@ -62,15 +62,7 @@ class BenchCase:
             bundle: That holds the graph.
             options: As for `EngineRequest`, for example to profile.
         """
-        manifest = bundle.manifest
-        request = EngineRequest(
-            graph=bundle.read(self.artefact.entry),
-            graph_sha256=manifest.entries[self.artefact.entry].sha256,
-            input_shape=(1, *manifest.spec.input_shape),
-            outputs={output.name: (1, *output.shape) for output in manifest.outputs},
-            threads=self.threads,
-            options=options or {},
-        )
+        request = engine_request(bundle, self.artefact, threads=self.threads, options=options)
         return open_engine(self.engine, request)
 
 

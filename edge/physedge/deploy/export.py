@@ -311,7 +311,8 @@ def _prepare_tensorrt(
 ) -> tuple[dict[str, str], Verdict]:
     """Graphs and recipe for an engine that is built on the device; nobody judges it here."""
     from physedge.deploy.gpu import NOT_BUILT, half_graph, signed_graph
-    from physedge_export.targets.tensorrt import RECIPE_ENTRY, recipe
+    from physedge_export.targets.tensorrt import recipe
+    from physedge_runtime.net import RECIPE_ENTRY
 
     spec = work.network.spec
     chosen = work.graphs[0]

@@ -48,6 +48,8 @@ class Court:
         tolerance: How much of full precision must be kept.
         threads: Of the engines.
         seed: Of the bootstrap.
+        bundle_sha256: As for `EngineRequest`, where the graphs come from a bundle.
+        recipe_sha256: As for `EngineRequest`.
     """
 
     spec: ModelSpec
@@ -56,6 +58,8 @@ class Court:
     tolerance: Tolerance
     threads: int | None = None
     seed: int = 0
+    bundle_sha256: str = ""
+    recipe_sha256: str = ""
 
 
 def open_graph(court: Court, graph: Graph, engine: str) -> Engine:
@@ -66,6 +70,8 @@ def open_graph(court: Court, graph: Graph, engine: str) -> Engine:
         input_shape=(1, *court.spec.input_shape),
         outputs={output.name: (1, *output.shape) for output in court.outputs},
         threads=court.threads,
+        bundle_sha256=court.bundle_sha256,
+        recipe_sha256=court.recipe_sha256,
     )
     return open_engine(engine, request)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,7 @@ class OpenRequest:
         precision: As for `Bundle.open`.
         threads: As for `Bundle.open`.
         allow_rejected: As for `Bundle.open`.
+        prepare: Called with a bundle that was read and checked, before it is opened; for example to build its engine.
     """
 
     bundle: Path | None = None
@@ -37,6 +38,7 @@ class OpenRequest:
     precision: str | None = None
     threads: int | None = None
     allow_rejected: bool = False
+    prepare: Callable[[Bundle], object] | None = None
 
 
 def open_chosen(request: OpenRequest) -> tuple[Bundle, Net, str]:
@@ -63,6 +65,8 @@ def open_chosen(request: OpenRequest) -> tuple[Bundle, Net, str]:
     root = request.root or device_config().root
     if root is not None:
         refuse_rollback(bundle, root, allow_rollback=False)
+    if request.prepare is not None:
+        request.prepare(bundle)
     net = bundle.open(
         engine=request.engine,
         precision=request.precision,
@@ -80,6 +84,7 @@ def _open_installed(request: OpenRequest, name: str) -> tuple[Bundle, Net, str]:
         engine=request.engine,
         precision=request.precision,
         threads=request.threads,
+        prepare=request.prepare,
     )
     sentence = f"running {name} release {started.bundle.manifest.release} from slot {started.slot}"
     if started.fell_back:

@@ -13,7 +13,7 @@ from physedge_calibrate.evaluate import Sample, read_samples
 from physedge_calibrate.tolerance import Tolerance
 from physedge_runtime.bundle import Bundle, write_atomically
 from physedge_runtime.manifest import DataRecord, VerdictRecord, canonical_json
-from physedge_runtime.net import GoldenReplay, choose_artefact, choose_engine
+from physedge_runtime.net import GoldenReplay, choose_artefact, choose_engine, engine_request
 from physedge_runtime.verdict import Verdict
 
 
@@ -79,6 +79,7 @@ def verify(
         fingerprint = net.engine
     if not samples:
         return Verification(bundle=bundle, engine=fingerprint, golden=golden)
+    origin = engine_request(bundle, bundle.manifest.artefacts[0])
     court = Court(
         spec=bundle.manifest.spec,
         outputs=bundle.manifest.outputs,
@@ -86,6 +87,8 @@ def verify(
         tolerance=tolerance,
         threads=threads,
         seed=seed,
+        bundle_sha256=origin.bundle_sha256,
+        recipe_sha256=origin.recipe_sha256,
     )
     verdict = _judge(bundle, court, engine, precision, progress)
     data_hash = data_record("evaluation", [sample.image_path for sample in samples])

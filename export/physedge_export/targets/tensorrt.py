@@ -13,7 +13,6 @@ from importlib.resources import files
 
 from physedge_runtime.spec import ModelSpec
 
-RECIPE_ENTRY = "tensorrt/recipe.json"
 HALF_ENTRY = "model.fp16.onnx"
 SIGNED_ENTRY = "model.int8-gpu.onnx"
 DEFAULT_WORKSPACE_MIB = 1024

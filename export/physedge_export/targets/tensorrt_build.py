@@ -10,15 +10,34 @@ import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-from physedge_export.graph import Progress, silent
 from physedge_export.marks import module_of
 from physedge_export.targets.profiles import DeviceProfile
 from physedge_runtime.engines.tensorrt_library import Messages, TensorRtLibrary
 from physedge_runtime.errors import BuildError
 
 _MIB = 1 << 20
+
+
+class BuildWatch(Protocol):
+    """Told what a builder does, from whatever thread the builder uses: minutes of silence look like a crash."""
+
+    def phase(self, name: str, steps: int | None) -> None:
+        """A phase begins; `steps` where the builder counts them."""
+
+    def step(self) -> None:
+        """One step of the phase is done."""
+
+
+class Unwatched:
+    """A `BuildWatch` that nobody looks at."""
+
+    def phase(self, name: str, steps: int | None) -> None:
+        """Say nothing."""
+
+    def step(self) -> None:
+        """Say nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +87,7 @@ def build_engine(
     *,
     library: TensorRtLibrary,
     options: BuildOptions,
-    progress: Progress | None = None,
+    watch: BuildWatch | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> BuiltEngine:
     """Build an engine from a graph whose types and shapes are all in the graph.
@@ -77,27 +96,28 @@ def build_engine(
         model: ONNX, static shapes.
         library: That builds; see `find_library`.
         options: For the builder.
-        progress: Told the builder's phases.
+        watch: Told the builder's phases.
         clock: Seconds.
 
     Raises:
         BuildError: The parser refuses the graph (`PE-TRT-020`), the library does not offer an option (`PE-TRT-021`), or
-            gives no engine (`PE-TRT-022`, for want of memory `PE-TRT-023`).
+            gives no engine (`PE-TRT-022`, for want of memory `PE-TRT-023`) or one that its own reader refuses
+            (`PE-TRT-024`).
     """
-    say = progress or silent
+    seen = watch or Unwatched()
     started = clock()
     module, messages = library.module, Messages()
     logger = messages.logger(library)
     builder = module.Builder(logger)
     network = builder.create_network(library.network_flags())
     parser = module.OnnxParser(network, logger)
-    say(f"{library} reads the graph")
+    seen.phase(f"{library} reads the graph", None)
     if not parser.parse(model):
         raise _parse_error(parser, library, messages)
     config = builder.create_builder_config()
     _configure(config, library, options)
-    _watch(config, library, say)
-    say(f"{library} builds the engine (up to {options.workspace_mib} MiB)")
+    _watch(config, library, seen)
+    seen.phase(f"{library} builds the engine (workspace {options.workspace_mib} MiB)", None)
     try:
         plan = builder.build_serialized_network(network, config)
     except MemoryError as error:
@@ -112,14 +132,14 @@ def build_engine(
             next_step="try --precision fp32, or report this with the graph",
         )
     data = bytes(plan)
+    _read_back(data, library, logger)
     seconds = clock() - started
-    say(f"built in {seconds:.1f} s, {len(data) / _MIB:.1f} MiB")
     warnings = tuple(text.splitlines()[0][:300] for text in messages.warnings if text.strip())
     return BuiltEngine(data=data, library=library, seconds=seconds, options=options, warnings=warnings)
 
 
 def build_ahead(
-    model: bytes, profile: DeviceProfile, *, library: TensorRtLibrary, progress: Progress | None = None
+    model: bytes, profile: DeviceProfile, *, library: TensorRtLibrary, watch: BuildWatch | None = None
 ) -> BuiltEngine:
     """An engine for a GPU that is not here. It is built, not run: nothing is known of its speed or its answers.
 
@@ -129,7 +149,7 @@ def build_ahead(
     if not (profile.ahead_of_time and library.is_rtx):
         raise _not_offered(library, f"engines for {profile.title} ahead of time", "build it on the device")
     options = BuildOptions(workspace_mib=profile.workspace_mib, compute_capability=profile.compute_capability)
-    return build_engine(model, library=library, options=options, progress=progress)
+    return build_engine(model, library=library, options=options, watch=watch)
 
 
 def workspace_from(free_bytes: int, profile_mib: int) -> int:
@@ -160,27 +180,43 @@ def _configure(config: Any, library: TensorRtLibrary, options: BuildOptions) -> 
         config.set_compute_capability(capability, 0)
 
 
-def _watch(config: Any, library: TensorRtLibrary, say: Progress) -> None:
-    """Tell the builder's phases, where the library tells them: minutes of silence look like a crash."""
+def _watch(config: Any, library: TensorRtLibrary, seen: BuildWatch) -> None:
+    """Tell the builder's outer phases and their steps, where the library tells them."""
     if not (hasattr(library.module, "IProgressMonitor") and hasattr(config, "progress_monitor")):
         return
 
     class Phases(library.module.IProgressMonitor):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
             library.module.IProgressMonitor.__init__(self)
+            self._outer = ""
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
-            if parent_phase is None:
-                say(f"{phase_name} ({num_steps} steps)")
+            if not parent_phase:
+                self._outer = phase_name
+                seen.phase(phase_name, num_steps)
 
         def phase_finish(self, phase_name: str) -> None:
-            del phase_name  # only beginnings are told
+            del phase_name  # the next beginning says it
 
         def step_complete(self, phase_name: str, step: int) -> bool:
-            del phase_name, step
+            del step
+            if phase_name == self._outer:
+                seen.step()
             return True  # go on
 
     config.progress_monitor = Phases()
+
+
+def _read_back(data: bytes, library: TensorRtLibrary, logger: Any) -> None:
+    """Let the library's own reader look at the engine's header, as far as that goes without the GPU it is for."""
+    faults = library.faults_of(library.module.Runtime(logger), data)
+    if "MALFORMED_ENGINE" in faults:
+        raise BuildError(
+            "PE-TRT-024",
+            found=f"{library} does not recognise the engine that it built ({', '.join(faults)})",
+            expected="an engine",
+            next_step="build it again; where that does not help, install the library again",
+        )
 
 
 def _parse_error(parser: Any, library: TensorRtLibrary, messages: Messages) -> BuildError:

@@ -30,6 +30,9 @@ class EngineRequest:
         input_shape: With the batch axis, (1, height, width, channel) uint8 or (1, voltage) float32.
         outputs: Output names and shapes with the batch axis, in order.
         threads: Threads of the engine; its own choice where None.
+        bundle_sha256: Of the manifest of the bundle that the graph came in; empty outside one. With the next it
+            decides which built engine of the cache belongs to the graph.
+        recipe_sha256: Of the bundle's recipe for TensorRT; empty where it has none.
         options: What one engine alone understands, by its own names.
     """
 
@@ -38,6 +41,8 @@ class EngineRequest:
     input_shape: tuple[int, ...]
     outputs: Mapping[str, tuple[int, ...]]
     threads: int | None = None
+    bundle_sha256: str = ""
+    recipe_sha256: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -48,10 +53,12 @@ class Engine(abc.ABC):
 
     Attributes:
         name: In the table of engines.
+        overlaps: Calls do not wait here: the engine itself lets the copies of one overlap with the work of another.
         version: Of the library that runs the graph.
     """
 
     name: ClassVar[str]
+    overlaps: ClassVar[bool] = False
     version: str = ""
 
     def __init__(self, request: EngineRequest) -> None:
@@ -94,6 +101,8 @@ class Engine(abc.ABC):
         """
         if not self._is_open:
             raise RuntimeError(f"the engine {self.name} is not open; use it in a with block")
+        if self.overlaps:
+            return self._infer(inputs)
         with self._lock:
             return self._infer(inputs)
 

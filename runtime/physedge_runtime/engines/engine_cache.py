@@ -2,16 +2,20 @@
 
 An engine is native code: whoever can write into the cache runs code here. So the folder must belong to this user and be
 writable by nobody else, no link is followed, and an engine whose bytes are not those that were stored is refused.
+
+TensorRT keeps what it built, OpenVINO what it compiled; `PHYSEDGE_CACHE` moves the folder.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
 import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -21,6 +25,8 @@ from physedge_runtime.errors import EnvironmentFault, IntegrityError
 CACHE_VARIABLE = "PHYSEDGE_CACHE"
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _LARGEST_ENGINE_BYTES = 4 << 30
+_MOST_ENGINES = 32
+"""A device that takes a release a month for years must not fill its disk: the engines used longest ago go first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,22 +34,24 @@ class EngineKey:
     """Everything a built engine depends on; another value anywhere is another engine.
 
     Attributes:
+        bundle_sha256: Of the manifest of the bundle that the graph came in; empty outside one.
         graph_sha256: Of the ONNX graph, weights included.
-        recipe_sha256: Of the options it was built with.
-        builder: `tensorrt` or `tensorrt_rtx`.
+        recipe_sha256: Of the recipe or the options it was built with.
+        builder: `tensorrt`, `tensorrt_rtx` or `openvino`.
         version: Of the library.
-        compute_capability: For example `sm_89`.
-        gpu: Its name.
-        driver: CUDA version of the driver.
+        architecture: For example `sm_89`, or a processor's instruction sets.
+        device: Name of the GPU or processor.
+        driver: CUDA version of the driver; empty for a processor.
     """
 
+    bundle_sha256: str
     graph_sha256: str
     recipe_sha256: str
     builder: str
     version: str
-    compute_capability: str
-    gpu: str
-    driver: str
+    architecture: str
+    device: str
+    driver: str = ""
 
     @property
     def digest(self) -> str:
@@ -52,13 +60,26 @@ class EngineKey:
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     def __str__(self) -> str:
-        return f"{self.gpu} {self.compute_capability}, {self.builder} {self.version}, driver {self.driver}"
+        driver = f", driver {self.driver}" if self.driver else ""
+        return f"{self.device} {self.architecture}, {self.builder} {self.version}{driver}"
 
 
 def default_cache() -> EngineCache:
-    """The cache of this user: `PHYSEDGE_CACHE`, else `physedge` in the user's cache folder."""
-    told = os.environ.get(CACHE_VARIABLE)
-    base = Path(told) if told else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "physedge"
+    """The cache of this user: `PHYSEDGE_CACHE`, else `physedge` in the user's cache folder.
+
+    Raises:
+        EnvironmentFault: Neither is known (`PE-TRT-010`).
+    """
+    told, users = os.environ.get(CACHE_VARIABLE), os.environ.get("XDG_CACHE_HOME")
+    try:
+        base = Path(told) if told else (Path(users) if users else Path.home() / ".cache") / "physedge"
+    except RuntimeError as error:
+        raise EnvironmentFault(
+            "PE-TRT-010",
+            found="this user has no home folder for the engine cache",
+            expected="a folder that this user may write",
+            next_step=f"name one in {CACHE_VARIABLE}",
+        ) from error
     return EngineCache(base / "engines")
 
 
@@ -83,8 +104,11 @@ class EngineCache:
         if not path.exists():
             return None
         self._require_private()
-        record = self._record(key)
-        data = self._read(path)
+        with self._locked(fcntl.LOCK_SH):
+            record = self._record(key)
+            data = self._read(path)
+        with contextlib.suppress(OSError):
+            os.utime(path)
         if (
             record is None
             or record.get("sha256") != hashlib.sha256(data).hexdigest()
@@ -118,8 +142,12 @@ class EngineCache:
         self._make_private()
         record = {"sha256": hashlib.sha256(engine).hexdigest(), "key": asdict(key), "note": dict(note or {})}
         path = self._path(key, "engine")
-        self._write(path, engine)
-        self._write(self._path(key, "json"), (json.dumps(record, sort_keys=True, indent=2) + "\n").encode())
+        with self._locked(fcntl.LOCK_EX):
+            # In this order a power cut leaves no engine, never an engine that does not fit its record.
+            self.forget(key)
+            self._write(self._path(key, "json"), (json.dumps(record, sort_keys=True, indent=2) + "\n").encode())
+            self._write(path, engine)
+            self._forget_the_oldest()
         return path
 
     def load_kernels(self, key: EngineKey) -> bytes | None:
@@ -154,6 +182,26 @@ class EngineCache:
         if not nearest:
             return "no engine was built on this device yet"
         return f"the nearest engine was built for something else ({min(nearest)[1]})"
+
+    @contextlib.contextmanager
+    def _locked(self, kind: int) -> Iterator[None]:
+        """Keep another process from exchanging an engine between its record and its bytes; the folder is the lock."""
+        handle = os.open(self.folder, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, kind)
+            yield
+        finally:
+            os.close(handle)
+
+    def _forget_the_oldest(self) -> None:
+        engines = sorted(self.folder.glob("*.engine"), key=lambda path: path.stat().st_mtime_ns)
+        for path in engines[:-_MOST_ENGINES]:
+            for suffix in (".engine", ".json", ".jit"):
+                path.with_suffix(suffix).unlink(missing_ok=True)
+
+    def path(self, key: EngineKey) -> Path:
+        """Where the engine of a key lies, or would."""
+        return self._path(key, "engine")
 
     def _path(self, key: EngineKey, suffix: str) -> Path:
         return self.folder / f"{key.digest}.{suffix}"

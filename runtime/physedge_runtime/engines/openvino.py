@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from physedge_runtime.device import this_device
 from physedge_runtime.engines.base import Engine, Outputs
-from physedge_runtime.errors import missing_extra
+from physedge_runtime.engines.engine_cache import EngineCache, EngineKey
+from physedge_runtime.errors import EnvironmentFault, IntegrityError, missing_extra
 from physedge_runtime.telemetry import silence_openvino
 
 if TYPE_CHECKING:
@@ -18,7 +23,11 @@ if TYPE_CHECKING:
 class OpenVinoEngine(Engine):
     """Runs the graph with OpenVINO's CPU plug-in, one request at a time, for latency.
 
+    Compiling takes most of the time of a start, so a compiled graph is kept where a cache is given. It saves time only:
+    where the cache cannot be used, or does not hold what was stored, the graph is compiled.
+
     Options:
+        cache: An `EngineCache`; nothing is kept where it is left out.
         profile: True counts the time of every operator; `profiling_info` gives it after an inference.
     """
 
@@ -41,9 +50,35 @@ class OpenVinoEngine(Engine):
             properties["INFERENCE_NUM_THREADS"] = self.request.threads
         if self.request.options.get("profile"):
             properties["PERF_COUNT"] = True
-        compiled = core.compile_model(core.read_model(model=self.request.graph), "CPU", properties)
+        compiled = self._compiled(core, properties, openvino.__version__)
         self._request: openvino.InferRequest | None = compiled.create_infer_request()
         self._output_names = [output.get_any_name() for output in compiled.outputs]
+
+    def _compiled(self, core: openvino.Core, properties: dict[str, Any], version: str) -> openvino.CompiledModel:
+        cache: EngineCache | None = self.request.options.get("cache")
+        if cache is None:
+            return self._compile(core, properties)
+        device = this_device()
+        key = EngineKey(
+            bundle_sha256=self.request.bundle_sha256,
+            graph_sha256=self.request.graph_sha256,
+            recipe_sha256=hashlib.sha256(json.dumps(properties, sort_keys=True).encode()).hexdigest(),
+            builder=self.name,
+            version=version,
+            architecture=" ".join((device.architecture, *device.instruction_sets)),
+            device=device.processor,
+        )
+        with contextlib.suppress(EnvironmentFault, IntegrityError, OSError, RuntimeError):
+            kept = cache.load(key)
+            if kept is not None:
+                return core.import_model(kept, "CPU", properties)
+        compiled = self._compile(core, properties)
+        with contextlib.suppress(EnvironmentFault, OSError, RuntimeError):
+            cache.store(key, compiled.export_model().getvalue())
+        return compiled
+
+    def _compile(self, core: openvino.Core, properties: dict[str, Any]) -> openvino.CompiledModel:
+        return core.compile_model(core.read_model(model=self.request.graph), "CPU", properties)
 
     def _infer(self, inputs: NDArray[Any]) -> Outputs:
         assert self._request is not None

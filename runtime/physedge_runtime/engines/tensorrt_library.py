@@ -46,6 +46,19 @@ class TensorRtLibrary:
         """A member of one of the library's enumerations; None where this version does not have it."""
         return getattr(getattr(self.module, enumeration, None), name, None)
 
+    def faults_of(self, runtime: Any, engine: bytes) -> tuple[str, ...]:
+        """What the library's own reader has against an engine, as it names it; empty where it cannot be asked.
+
+        Args:
+            runtime: The library's `Runtime`.
+            engine: Serialised. Its header alone is read: this finds another GPU, driver or version, not tampering.
+        """
+        kinds = getattr(self.module, "EngineInvalidityDiagnostics", None)
+        if kinds is None or not hasattr(runtime, "get_engine_validity"):
+            return ()
+        _, bits = runtime.get_engine_validity(engine)
+        return tuple(name for name, kind in kinds.__members__.items() if int(bits) & int(kind))
+
     def network_flags(self) -> int:
         """Bits for a network whose types stand in the graph: asked for in 10, the only kind in 11."""
         flag = self.member("NetworkDefinitionCreationFlag", "STRONGLY_TYPED")

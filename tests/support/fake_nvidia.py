@@ -25,6 +25,7 @@ class Status(enum.IntEnum):
     cudaErrorMemoryAllocation = 2
     cudaErrorNoDevice = 100
     cudaErrorStreamCaptureUnsupported = 900
+    cudaErrorUnknown = 999
 
 
 class FakeCuda:
@@ -50,6 +51,7 @@ class FakeCuda:
         self.recording: list[Any] | None = None
         self.open: list[str] = []
         self.launches = 0
+        self.dies = False  # set it to lose the GPU in mid-stream
 
     def __getattribute__(self, name: str) -> Any:
         if name.startswith("cuda") and name == object.__getattribute__(self, "fails"):
@@ -109,6 +111,21 @@ class FakeCuda:
     def cudaStreamSynchronize(self, stream: Any) -> tuple[Any, ...]:
         return (Status.cudaSuccess,)
 
+    def cudaEventCreateWithFlags(self, flags: int) -> tuple[Any, ...]:
+        assert flags == 2  # no timing: it is only waited for
+        self.open.append("event")
+        return Status.cudaSuccess, len(self.open)
+
+    def cudaEventRecord(self, event: Any, stream: Any) -> tuple[Any, ...]:
+        return (Status.cudaSuccess,)
+
+    def cudaEventSynchronize(self, event: Any) -> tuple[Any, ...]:
+        return (Status.cudaErrorUnknown if self.dies else Status.cudaSuccess,)
+
+    def cudaEventDestroy(self, event: Any) -> tuple[Any, ...]:
+        self.open.remove("event")
+        return (Status.cudaSuccess,)
+
     def cudaStreamBeginCapture(self, stream: Any, mode: Any) -> tuple[Any, ...]:
         if not self.captures:
             return (Status.cudaErrorStreamCaptureUnsupported,)
@@ -155,6 +172,26 @@ class Monitor:
     def __init__(self) -> None: ...
 
 
+class FakeConfig:
+    """A builder's configuration that knows the attributes of its version and no others, as NVIDIA's does."""
+
+    def __init__(self, allowed: frozenset[str]) -> None:
+        object.__setattr__(self, "allowed", allowed)
+        object.__setattr__(self, "limits", {})
+        object.__setattr__(self, "flags", [])
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in object.__getattribute__(self, "allowed"):
+            raise AttributeError(f"'IBuilderConfig' object has no attribute '{name}'")
+        object.__setattr__(self, name, value)
+
+    def set_memory_pool_limit(self, pool: Any, size: int) -> None:
+        self.limits[pool] = size
+
+    def set_flag(self, flag: Any) -> None:
+        self.flags.append(flag)
+
+
 class FakeParser:
     def __init__(self, network: Any, logger: Any, module: FakeTensorRt) -> None:
         self.module, self.network = module, network
@@ -182,6 +219,8 @@ class FakeTensorRt:
         build_error: What the logger hears before the builder gives nothing.
         cuda: The bindings under it, for execution.
         answer: What the engine makes of a frame; the mean where None.
+        output_shape: Of its answer.
+        validity: Bits of what its reader has against every engine.
     """
 
     nptype = staticmethod(lambda kind: np.dtype(kind).type)
@@ -197,18 +236,28 @@ class FakeTensorRt:
         cuda: FakeCuda | None = None,
         answer: float | None = None,
         output_shape: tuple[int, ...] = OUTPUT,
+        validity: int = 0,
     ) -> None:
         self.__version__ = version
         self.parse_error, self.build_error, self.cuda = parse_error, build_error, cuda
-        self.answer, self.output_shape, self.rtx = answer, output_shape, rtx
+        self.answer, self.output_shape, self.rtx, self.validity = answer, output_shape, rtx, validity
         self.ILogger, self.IProgressMonitor = ILogger, Monitor
+        self.missing = missing
+        self.is_eleven = not rtx and int(version.partition(".")[0]) >= 11
+        weak = {} if self.is_eleven or rtx else {"FP16": "fp16", "INT8": "int8", "OBEY_PRECISION_CONSTRAINTS": "obey"}
         names = {
             "NetworkDefinitionCreationFlag": {"STRONGLY_TYPED": 1},
             "MemoryPoolType": {"WORKSPACE": "workspace"},
             "HardwareCompatibilityLevel": {"AMPERE_PLUS": "ampere+"},
-            "BuilderFlag": {"VERSION_COMPATIBLE": "version"},
+            "BuilderFlag": {"VERSION_COMPATIBLE": "version", **weak},
             "ComputeCapability": {"SM89": "sm89", "SM75": "sm75"} if rtx else {},
         }
+        if not (self.is_eleven or rtx):
+            self.IInt8EntropyCalibrator2 = type("IInt8EntropyCalibrator2", (), {})
+        if validity:
+            self.EngineInvalidityDiagnostics = enum.IntFlag(
+                "EngineInvalidityDiagnostics", {"VERSION_MISMATCH": 1, "UNSUPPORTED_CC": 2, "MALFORMED_ENGINE": 32}
+            )
         for enumeration, members in names.items():
             kept = {name: value for name, value in members.items() if name not in missing}
             setattr(self, enumeration, SimpleNamespace(**kept))
@@ -224,11 +273,15 @@ class FakeTensorRt:
         )
 
     def _config(self) -> Any:
-        config = SimpleNamespace(limits={}, flags=[], progress_monitor=None)
-        config.set_memory_pool_limit = config.limits.__setitem__
-        config.set_flag = config.flags.append
+        allowed = {"progress_monitor", "hardware_compatibility_level", "num_compute_capabilities", "capability"}
+        allowed |= set() if self.is_eleven or self.rtx else {"int8_calibrator", "algorithm_selector"}
+        allowed -= set(self.missing)
+        config = FakeConfig(frozenset(allowed))
+        if "progress_monitor" in allowed:
+            config.progress_monitor = None
         if self.rtx:
-            config.set_compute_capability = lambda capability, index: setattr(config, "capability", capability)
+            setter = lambda capability, index: setattr(config, "capability", capability)  # noqa: E731
+            object.__setattr__(config, "set_compute_capability", setter)
         return config
 
     def OnnxParser(self, network: Any, logger: Any) -> FakeParser:
@@ -238,11 +291,13 @@ class FakeTensorRt:
         if self.build_error:
             logger.log(Severity.ERROR, self.build_error)
             return None
-        if config.progress_monitor is not None:
-            config.progress_monitor.phase_start("Building", None, 2)
-            config.progress_monitor.phase_start("Timing", "Building", 9)
-            config.progress_monitor.step_complete("Building", 1)
-            config.progress_monitor.phase_finish("Building")
+        monitor = getattr(config, "progress_monitor", None)
+        if monitor is not None:
+            monitor.phase_start("Building", None, 2)
+            monitor.phase_start("Timing", "Building", 9)
+            monitor.step_complete("Timing", 1)
+            monitor.step_complete("Building", 1)
+            monitor.phase_finish("Building")
         self.built.append({"network_flags": network.flags, **vars(config)})
         return json.dumps({"version": self.__version__, "size": len(network.data)}).encode()
 
@@ -253,7 +308,10 @@ class FakeTensorRt:
                 return None
             return self._engine()
 
-        return SimpleNamespace(deserialize_cuda_engine=load)
+        reader = SimpleNamespace(deserialize_cuda_engine=load)
+        if self.validity:
+            reader.get_engine_validity = lambda data: ("INVALID", self.validity)
+        return reader
 
     def _engine(self) -> Any:
         tensors = [("frame", "in", SHAPE, "uint8"), ("probability", "out", self.output_shape, "float32")]
@@ -280,11 +338,12 @@ class FakeTensorRt:
 
         def execute(stream: int) -> bool:
             assert self.cuda is not None
+            bound = dict(addresses)  # what is recorded keeps the addresses of its recording
 
             def work() -> None:
                 assert self.cuda is not None
-                frame = self.cuda.memory[addresses["frame"]]
-                output = self.cuda.memory[addresses["probability"]].view(np.float32)
+                frame = self.cuda.memory[bound["frame"]]
+                output = self.cuda.memory[bound["probability"]].view(np.float32)
                 output[:] = frame.mean() / 255 if self.answer is None else self.answer
 
             self.cuda.queue(work)
