@@ -24,6 +24,7 @@ from physedge_runtime.errors import BuildError
 from physedge_runtime.frame import Frame, FrameSpec
 from physedge_runtime.resize import prepare
 from physedge_runtime.spec import ModelSpec, Task
+from physedge_runtime.trust import is_signal
 
 if TYPE_CHECKING:
     from torch import nn
@@ -52,7 +53,8 @@ class Tolerance:
 
     def of_output(self, name: str, largest_logit: float) -> float:
         """The bound for an output of a network with such logits."""
-        return max(self.largest, 0.25 * self.rounding * largest_logit) if name == "probability" else self.largest
+        follows_logits = name == "probability" or is_signal(name)
+        return max(self.largest, 0.25 * self.rounding * largest_logit) if follows_logits else self.largest
 
 
 TOLERANCES = {
@@ -236,7 +238,9 @@ def _compare(
         for name, wanted in expected.items():
             _require_finite(name, wanted, "the network in torch")
             _require_finite(name, answers[name], engine.name)
-            scale = 1.0 if name == "probability" else max(float(np.abs(wanted).max(initial=0.0)), 1e-12)
+            # A trust signal is usually near 0: measured against its own size, rounding would look large.
+            least = 1.0 if is_signal(name) else 1e-12
+            scale = 1.0 if name == "probability" else max(float(np.abs(wanted).max(initial=0.0)), least)
             deviations.setdefault(name, []).append((np.abs(answers[name] - wanted) / scale).ravel())
         if spec.task is not Task.RECONSTRUCTION:
             ours, theirs = (_labels(answer[main], spec) for answer in (answers, expected))

@@ -1,16 +1,17 @@
-"""From an engine's outputs to a task's result. What is not finite is void, whatever else it says."""
+"""From an engine's outputs to a task's result; what belongs to trust alone (`trust_...`) is left out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from physedge_runtime.frame import Frame
-from physedge_runtime.results import Classification, Reconstruction, Result, Segmentation, StageTimes, Trust, TrustState
+from physedge_runtime.results import Classification, Reconstruction, Result, Segmentation, StageTimes, Trust
 from physedge_runtime.spec import ModelSpec, Task
+from physedge_runtime.trust import is_signal
 
 Outputs = Mapping[str, NDArray[np.float32]]
 
@@ -23,6 +24,7 @@ class Head:
     stages: StageTimes
     age_ms: float
     engine: str
+    trust: Trust = field(default_factory=Trust)
 
 
 def decode(outputs: Outputs, spec: ModelSpec, head: Head) -> Result:
@@ -34,14 +36,6 @@ def decode(outputs: Outputs, spec: ModelSpec, head: Head) -> Result:
         head: What every result carries besides its answer.
     """
     return _DECODERS[spec.task](outputs, spec, head)
-
-
-def judge_outputs(outputs: Outputs) -> Trust:
-    """Void where any output has a value that is no number."""
-    for name, values in outputs.items():
-        if not np.isfinite(values).all():
-            return Trust(state=TrustState.VOID, reason=f"{name} is not finite")
-    return Trust()
 
 
 def foreground(probability: NDArray[np.float32], threshold: float) -> NDArray[np.uint8]:
@@ -63,7 +57,7 @@ def _segmentation(outputs: Outputs, spec: ModelSpec, head: Head) -> Segmentation
         captured_ns=head.frame.captured_ns,
         age_ms=head.age_ms,
         stages=head.stages,
-        trust=judge_outputs(outputs),
+        trust=head.trust,
         engine=head.engine,
         mask=foreground(probability, spec.threshold),
         probability=probability,
@@ -74,13 +68,13 @@ def _segmentation(outputs: Outputs, spec: ModelSpec, head: Head) -> Segmentation
 
 def _classification(outputs: Outputs, spec: ModelSpec, head: Head) -> Classification:
     probability = outputs["probability"][0]
-    others = {name: values[0] for name, values in outputs.items() if name != "probability"}
+    others = {name: values[0] for name, values in outputs.items() if name != "probability" and not is_signal(name)}
     return Classification(
         frame_id=head.frame.frame_id,
         captured_ns=head.frame.captured_ns,
         age_ms=head.age_ms,
         stages=head.stages,
-        trust=judge_outputs(outputs),
+        trust=head.trust,
         engine=head.engine,
         label=spec.classes[int(probability.argmax())],
         probability=probability,
@@ -97,11 +91,15 @@ def _reconstruction(outputs: Outputs, spec: ModelSpec, head: Head) -> Reconstruc
         captured_ns=head.frame.captured_ns,
         age_ms=head.age_ms,
         stages=head.stages,
-        trust=judge_outputs(outputs),
+        trust=head.trust,
         engine=head.engine,
         image=outputs["image"][0],
         unit="1",
-        maps={name: values[0] for name, values in outputs.items() if name != "image" and values.ndim >= 3},
+        maps={
+            name: values[0]
+            for name, values in outputs.items()
+            if name != "image" and values.ndim >= 3 and not is_signal(name)
+        },
     )
 
 

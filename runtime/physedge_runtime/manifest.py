@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from physedge_runtime.errors import IntegrityError, UsageError
-from physedge_runtime.spec import ModelSpec
+from physedge_runtime.spec import ModelSpec, SignalName, SignalSpec
 from physedge_runtime.verdict import Verdict
 
 SCHEMA_VERSION = 1
@@ -131,6 +131,38 @@ class DataRecord(_Record):
     sha256: Sha256
 
 
+class InputReference(_Record):
+    """What the network's input usually looks like; see `physedge_runtime.input_statistics`.
+
+    Attributes:
+        middle: Median of each statistic.
+        spread: Distance between the 10th and the 90th percentile of each; above 0.
+    """
+
+    middle: dict[str, float]
+    spread: dict[str, Annotated[float, Field(gt=0)]]
+
+
+class TrustRecord(_Record):
+    """The trust signals with their limits, and how the limits were found.
+
+    Attributes:
+        signals: Every signal that the graphs offer, and `input`.
+        input: What `input` is measured against; None where no data was at hand.
+        false_alarm_rate: Share of clean frames that may be called doubtful, as it was asked for.
+        measured: That share on frames that the limits were not fitted to (cross-validation), with its interval.
+        samples: Clean frames that the limits were fitted to.
+        fitted_on: What these frames were, in words; empty where nothing was fitted.
+    """
+
+    signals: dict[SignalName, SignalSpec] = Field(default_factory=dict)
+    input: InputReference | None = None
+    false_alarm_rate: Annotated[float, Field(gt=0, lt=1)] | None = None
+    measured: Metric | None = None
+    samples: Annotated[int, Field(ge=0)] = 0
+    fitted_on: str = ""
+
+
 class Manifest(_Record):
     """What a bundle says of itself.
 
@@ -150,7 +182,7 @@ class Manifest(_Record):
         macs: Multiply-accumulates of one inference.
         tools: Package to version, of all that took part.
         data: Sets that were used, by role (`calibration`, `evaluation`, `weights`).
-        trust: Limits of the trust signals by name, fitted at export.
+        trust: The trust signals and their limits, fitted at export.
         entries: Every file but `manifest.json` and `SIGNATURE`.
     """
 
@@ -169,7 +201,7 @@ class Manifest(_Record):
     macs: int = 0
     tools: dict[str, str] = Field(default_factory=dict)
     data: dict[str, DataRecord] = Field(default_factory=dict)
-    trust: dict[str, Any] = Field(default_factory=dict)
+    trust: TrustRecord = TrustRecord()
     entries: dict[EntryName, Entry] = Field(default_factory=dict)
 
     def artefact(self, entry: str) -> Artefact:

@@ -33,6 +33,31 @@ class Normalise(BaseModel):
     std: tuple[Annotated[float, Field(gt=0)], ...] = (0.25,)
 
 
+class SignalSpec(BaseModel):
+    """What is known of one trust signal: a number that rises as the answer becomes less credible.
+
+    A network offers one by an output called `trust_NAME`; `input`, the distance from the calibration set, is always
+    there.
+
+    Attributes:
+        reason: What is wrong where it is high, in a few words; the name where nothing is said.
+        each: What each value of an output with several stands for, for example `electrode`; the largest one counts.
+        doubtful_above: The answer is doubtful above it; fitted at export where nothing is said.
+        void_above: The answer must not be shown above it: a property that holds for every input, so that a violation
+            is a numerical failure. Never fitted.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    reason: Annotated[str, Field(max_length=120)] = ""
+    each: Annotated[str, Field(max_length=40)] = ""
+    doubtful_above: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    void_above: Annotated[float, Field(allow_inf_nan=False)] | None = None
+
+
+SignalName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,40}$")]
+
+
 class ModelSpec(BaseModel):
     """The declaration of a network.
 
@@ -50,6 +75,7 @@ class ModelSpec(BaseModel):
         float_modules: Class names (`package.module.Class`) whose operators stay in floating point, beside those
             classes that say so
             themselves by `keep_float = True`.
+        trust: Signal by signal, what the network's own declaration does not say or says otherwise.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -64,6 +90,7 @@ class ModelSpec(BaseModel):
     voltages: VoltageSpec | None = None
     normalise: Normalise = Normalise()
     float_modules: tuple[str, ...] = ()
+    trust: dict[SignalName, SignalSpec] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _agrees(self) -> ModelSpec:

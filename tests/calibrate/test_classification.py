@@ -22,9 +22,7 @@ from physedge_runtime.errors import UsageError
 from physedge_runtime.frame import FrameSpec
 from physedge_runtime.spec import ModelSpec, Task
 
-SPEC = ModelSpec(
-    name="spots", task=Task.CLASSIFICATION, classes=CLASSES, frame=FrameSpec(height=32, width=32)
-)
+SPEC = ModelSpec(name="spots", task=Task.CLASSIFICATION, classes=CLASSES, frame=FrameSpec(height=32, width=32))
 
 
 def _softmax(logits: Any) -> Any:

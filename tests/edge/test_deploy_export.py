@@ -15,6 +15,7 @@ from physedge_calibrate.tolerance import standard
 from physedge_runtime import Segmentation, Verdict, load
 from physedge_runtime.errors import BuildError, GateFailed, UsageError
 from physedge_runtime.resize import to_frame
+from physedge_runtime.results import TrustState
 
 SPEC = """
 name = "red"
@@ -226,3 +227,22 @@ def test_auto_judges_and_times_every_graph_and_says_why_the_others_lost(home: Pa
     assert len(told) == 2
     lost = next(entry for entry in ("model.onnx", "model.int8-cpu.onnx") if entry != shipped)
     assert any(sentence.startswith(lost) and "times as fast" in sentence for sentence in told)
+
+
+def test_trust_is_fitted_to_the_evaluated_frames_and_told(report: ExportReport) -> None:
+    trust = report.manifest.trust
+    assert trust.fitted_on == "30 evaluation frames"
+    assert trust.false_alarm_rate == 0.01
+    assert trust.measured is not None
+    assert trust.measured.high > 0.1  # 15 groups say little, and the interval says so
+    assert trust.signals["input"].doubtful_above is not None
+    assert any("limits for 1.0% false alarms" in sentence for sentence in report.statements)
+
+
+def test_an_input_from_elsewhere_is_doubtful_on_the_device(report: ExportReport) -> None:
+    picture, _ = disk_pair(100)
+    with load(report.bundle).open(threads=1) as net:
+        assert net.infer(picture).trust.state is TrustState.OK
+        foreign = net.infer(np.full_like(picture, 250))
+    assert foreign.trust.state is TrustState.DOUBTFUL
+    assert "the input is unlike those of the calibration set" in foreign.trust.reason

@@ -95,13 +95,12 @@ def test_the_fake_engine_opens_any_bundle(tiny_bundle: Bundle) -> None:
     assert result.mask.all()
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_what_is_not_finite_is_void(value: float, tiny_bundle: Bundle) -> None:
-    probability = np.zeros((1, 1, 4, 4), np.float32)
-    probability[0, 0, 1, 2] = value
-    result = decode({"probability": probability}, tiny_bundle.manifest.spec, head())
-    assert result.trust.state is TrustState.VOID
-    assert "probability" in result.trust.reason
+def test_an_answer_carries_the_signals_and_hides_them_from_its_maps() -> None:
+    spec = ModelSpec(name="c", task=Task.CLASSIFICATION, classes=("none", "glioma"), frame=FrameSpec(height=8, width=8))
+    outputs = {"probability": np.array([[0.1, 0.9]], np.float32), "trust_mass": np.array([[0.5]], np.float32)}
+    result = decode(outputs, spec, head())
+    assert isinstance(result, Classification)
+    assert (result.parameters, result.maps) == ({}, {})
 
 
 def test_more_planes_mean_the_most_probable_class() -> None:

@@ -60,6 +60,9 @@ def export(
     ] = None,
     strict: StrictOption = False,
     max_drop: MaxDropOption = None,
+    false_alarm_rate: Annotated[
+        float, typer.Option("--false-alarm-rate", min=0.0001, max=0.5, help="Of the trust signals, on clean frames.")
+    ] = 0.01,
     threads: ThreadsOption = None,
     seed: SeedOption = 0,
     json_output: JsonOption = False,
@@ -104,6 +107,7 @@ def export(
         threads=threads,
         seed=seed,
         profile=profile,
+        false_alarm_rate=false_alarm_rate,
     )
     report = run_export(options, progress)
     say(*report.statements, *verdict_lines(report.manifest.verdicts), json_output=json_output)

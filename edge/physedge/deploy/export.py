@@ -21,10 +21,18 @@ from physedge.deploy.judge import (
 )
 from physedge.deploy.network import Network, NetworkChoice, find_network
 from physedge.deploy.pack import Contents, GoldenSet, answer_golden, bundle_path, golden_error, pack
+from physedge.deploy.trust import (
+    FALSE_ALARM_RATE,
+    CleanFrames,
+    SignalWatch,
+    fit_trust,
+    trust_sentence,
+    watch_inputs,
+)
 from physedge_calibrate.evaluate import Evaluation, Sample, read_samples
 from physedge_calibrate.tolerance import Tolerance, standard
 from physedge_runtime.errors import UsageError
-from physedge_runtime.manifest import DataRecord, Manifest, Output, VerdictRecord
+from physedge_runtime.manifest import DataRecord, Manifest, Output, TrustRecord, VerdictRecord
 from physedge_runtime.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -58,6 +66,7 @@ class ExportOptions:
         threads: Of the engines that judge.
         seed: Of everything that is drawn.
         profile: A device that an engine is meant for; a name of `physedge_export.targets.profiles`.
+        false_alarm_rate: Share of clean frames that the trust signals may call doubtful.
     """
 
     choice: NetworkChoice = field(default_factory=NetworkChoice)
@@ -71,6 +80,7 @@ class ExportOptions:
     threads: int | None = None
     seed: int = 0
     profile: str | None = None
+    false_alarm_rate: float = FALSE_ALARM_RATE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +123,7 @@ class _Work:
     samples: Sequence[Sample] = ()
     verdicts: list[VerdictRecord] = field(default_factory=list)
     extra: dict[str, bytes] = field(default_factory=dict)
+    watches: dict[str, SignalWatch] = field(default_factory=dict)
 
     @property
     def engine(self) -> str:
@@ -165,7 +176,8 @@ def export(options: ExportOptions, progress: Progress = no_progress, *, network:
         shipped, verdict = _prepare_tensorrt(work, traced, module, calibration)
     else:
         shipped, verdict = _judge(work)
-    report = _pack(work, module, shipped, verdict)
+    trust = _fit_trust(work, module, shipped, calibration)
+    report = _pack(work, module, shipped, verdict, trust)
     return _deliver_engines(work, report) if options.target == "tensorrt" else report
 
 
@@ -396,12 +408,36 @@ def _judge_graph(work: _Work, court: Court, graph: Graph, reference: Evaluation)
 
 
 def _evaluate(work: _Work, court: Court, graph: Graph, engine: str) -> Evaluation:
+    watch = work.watches[graph.entry] = SignalWatch(court.spec)
     with work.progress(f"evaluating {graph.precision} on {engine}", len(court.samples)) as advance:
-        evaluation, _ = run_graph(court, graph, engine, advance)
+        evaluation, _ = run_graph(court, graph, engine, advance, watch.around)
     return evaluation
 
 
-def _pack(work: _Work, module: nn.Module | None, shipped: dict[str, str], verdict: Verdict) -> ExportReport:
+def _fit_trust(
+    work: _Work, module: nn.Module | None, shipped: dict[str, str], calibration: Calibration | None
+) -> TrustRecord:
+    """Limits for the signals of the graph that ships: on the evaluated frames, else on the calibration pictures."""
+    from physedge.models.signals import declared_signals
+
+    (entry,) = set(shipped.values())
+    usual = calibration.inputs if calibration is not None else ()
+    clean = None
+    if watch := work.watches.get(entry):
+        clean = CleanFrames(watch, tuple(sample.group for sample in work.samples), usual, "evaluation frames")
+    elif calibration is not None:
+        with work.progress("taking down the trust signals", len(usual)) as advance:
+            watch = watch_inputs(work.court(), work.graphs[0], usual, advance)
+        clean = CleanFrames(watch, None, usual, "calibration pictures, which were no held-out data")
+    outputs = [output.name for output in work.outputs]
+    trust = fit_trust(work.network.spec, outputs, declared_signals(module), clean, work.options.false_alarm_rate)
+    work.statements.append(trust_sentence(trust))
+    return trust
+
+
+def _pack(
+    work: _Work, module: nn.Module | None, shipped: dict[str, str], verdict: Verdict, trust: TrustRecord
+) -> ExportReport:
     spec = work.network.spec
     with work.progress("packing the bundle", None):
         frames = golden_frames(spec, work.options.golden)
@@ -435,6 +471,7 @@ def _pack(work: _Work, module: nn.Module | None, shipped: dict[str, str], verdic
                 verdict=verdict,
                 verdicts=work.verdicts,
                 data=work.data,
+                trust=trust,
                 parameters=parameters,
                 macs=macs,
                 extra=work.extra,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from physedge_calibrate.evaluate import Evaluation, Sample, evaluate
+from physedge_calibrate.evaluate import Evaluation, Infer, Sample, evaluate
 from physedge_calibrate.gate import Judgement, Tolerance, check_outputs, judge
 from physedge_calibrate.metrics.table import headline_metric
 from physedge_runtime.device import this_device
@@ -76,10 +76,24 @@ def open_graph(court: Court, graph: Graph, engine: str) -> Engine:
     return open_engine(engine, request)
 
 
-def run_graph(court: Court, graph: Graph, engine: str, advance: Advance = lambda: None) -> tuple[Evaluation, str]:
-    """Evaluate a graph on an engine; gives the evaluation and the engine's fingerprint."""
+def run_graph(
+    court: Court,
+    graph: Graph,
+    engine: str,
+    advance: Advance = lambda: None,
+    watch: Callable[[Infer], Infer] = lambda infer: infer,
+) -> tuple[Evaluation, str]:
+    """Evaluate a graph on an engine; gives the evaluation and the engine's fingerprint.
+
+    Args:
+        court: The samples and how they are scored.
+        graph: The graph.
+        engine: Its engine.
+        advance: Called after every sample.
+        watch: Put around the engine's call, to see what goes in and comes out.
+    """
     with open_graph(court, graph, engine) as opened:
-        return evaluate(opened.infer, court.samples, court.spec, advance=advance), opened.fingerprint
+        return evaluate(watch(opened.infer), court.samples, court.spec, advance=advance), opened.fingerprint
 
 
 def judge_evaluation(court: Court, reference: Evaluation, candidate: Evaluation) -> Judgement:

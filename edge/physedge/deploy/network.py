@@ -64,12 +64,13 @@ class Network:
         return hashlib.sha256(path.read_bytes()).hexdigest() if path else ""
 
     def build(self) -> nn.Module:
-        """The network with its weights, in evaluation mode and in the form that is deployed.
+        """The network with its weights, in evaluation mode and in the form that is deployed, with its trust signals.
 
         Raises:
             UsageError: The weights are missing or belong to another network (`PE-NETWORK-003`, `PE-NETWORK-004`).
         """
         from physedge.models.reparameterise import reparameterise
+        from physedge.models.signals import with_signals
 
         assert self.spec.frame is not None or self.spec.voltages is not None
         options: dict[str, int] = {"classes": self.spec.output_channels}
@@ -78,7 +79,7 @@ class Network:
         module = load_factory(self.factory)(**options)
         if self.weights is not None:
             load_weights(module, self.weights)
-        return reparameterise(module)
+        return with_signals(reparameterise(module))
 
 
 def find_network(choice: NetworkChoice) -> Network:

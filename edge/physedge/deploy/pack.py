@@ -19,10 +19,11 @@ from physedge_runtime.bundle import write_bundle
 from physedge_runtime.engines import EngineRequest, open_engine
 from physedge_runtime.frame import Frame
 from physedge_runtime.graph_check import check_graph
-from physedge_runtime.manifest import Artefact, DataRecord, GoldenCase, Manifest, Output, VerdictRecord
+from physedge_runtime.manifest import Artefact, DataRecord, GoldenCase, Manifest, Output, TrustRecord, VerdictRecord
 from physedge_runtime.net import check_voltages
 from physedge_runtime.resize import prepare
 from physedge_runtime.spec import ModelSpec
+from physedge_runtime.trust import is_signal
 from physedge_runtime.verdict import Verdict
 
 # A replay may differ twice as much as at export, and by this much besides: other processors round otherwise.
@@ -62,6 +63,7 @@ class Contents:
         verdict: On the whole.
         verdicts: Per graph, engine and device.
         data: Sets that were used.
+        trust: The trust signals with their limits.
         parameters: Weights.
         macs: Of one inference.
         extra: Further entries, for example the TensorRT recipe.
@@ -79,6 +81,7 @@ class Contents:
     verdict: Verdict
     verdicts: Sequence[VerdictRecord]
     data: Mapping[str, DataRecord]
+    trust: TrustRecord
     parameters: int
     macs: int
     extra: Mapping[str, bytes] = field(default_factory=dict)
@@ -116,13 +119,17 @@ def answer_golden(
 
 
 def golden_error(golden: GoldenSet, answers: Sequence[Mapping[str, NDArray[np.float32]]]) -> tuple[float, float]:
-    """The largest mean and the largest single |answer - full precision| over frames and outputs."""
+    """The largest mean and the largest single |answer - full precision| over frames and outputs.
+
+    The mean is that of answers only: a trust signal is a single number, and would widen the bound of a whole mask.
+    """
     differences = [
-        np.abs(answer[name] - expected)
+        (name, np.abs(answer[name] - expected))
         for answer, known in zip(answers, golden.answers, strict=True)
         for name, expected in known.items()
     ]
-    return max(float(d.mean()) for d in differences), max(float(d.max()) for d in differences)
+    mean = max(float(difference.mean()) for name, difference in differences if not is_signal(name))
+    return mean, max(float(difference.max()) for _, difference in differences)
 
 
 def bundle_path(name: str, verdict: Verdict, output: Path | None) -> Path:
@@ -156,6 +163,7 @@ def pack(path: Path, contents: Contents) -> Manifest:
         macs=contents.macs,
         tools=tool_versions(),
         data=dict(contents.data),
+        trust=contents.trust,
     )
     entries = {
         **{graph.entry: graph.data for graph in contents.graphs},

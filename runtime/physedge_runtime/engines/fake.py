@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physedge_runtime.engines.base import Engine, EngineRequest, Outputs
+from physedge_runtime.trust import is_signal
 
 
 class FakeEngine(Engine):
-    """Answers every output with the mean brightness of the input, pixel by pixel where the shapes allow.
+    """Answers with the mean brightness of the input, pixel by pixel where the shapes allow; trust signals with 0.
 
     Give the option `answer`, a function of the input that returns the outputs by name, to answer anything else, to
     raise, or to
@@ -37,7 +38,10 @@ class FakeEngine(Engine):
     def _brightness(self, inputs: NDArray[Any]) -> Outputs:
         scale = 255.0 if inputs.dtype == np.uint8 else 1.0
         brightness = inputs.astype(np.float32).mean(axis=-1) / np.float32(scale)
-        return {name: _spread(brightness, shape) for name, shape in self.request.outputs.items()}
+        return {
+            name: np.zeros(shape, np.float32) if is_signal(name) else _spread(brightness, shape)
+            for name, shape in self.request.outputs.items()
+        }
 
     def _close(self) -> None:
         pass

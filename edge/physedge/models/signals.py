@@ -1,0 +1,206 @@
+"""Trust signals that a segmentation network computes in its own graph: they rise as its mask grows less credible.
+
+Every signal is continuous in the network's answers, so that engines which round otherwise agree on it. All are sums
+over a plane at half the network's resolution, where they cost a quarter, and stay in floating point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import ClassVar, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from physedge.models.blocks.diffusion import AtrousDiffusion
+from physedge.models.segmentation import SegmentationOutputs
+from physedge_runtime.spec import SignalSpec
+from physedge_runtime.trust import PREFIX
+
+# In pixels of the halved plane.
+_RING_PX = 2
+_SMALL_REACH_PX = 1  # a piece of fewer than 20 pixels at full resolution holds no square of 3x3
+_REGROW_STEPS = 2
+_GROWTH_FLOOR = 1e-3
+
+
+@runtime_checkable
+class Segmenting(Protocol):
+    """A network whose decoder also says where it sees boundaries."""
+
+    def forward_with_auxiliary(self, image: Tensor) -> SegmentationOutputs:
+        """Everything the loss looks at."""
+        ...
+
+
+@runtime_checkable
+class Signalling(Protocol):
+    """A network that answers with named tensors, `trust_NAME` among them, and says what each means."""
+
+    trust_signals: Mapping[str, SignalSpec]
+
+
+def widened(plane: Tensor, reach_px: int) -> Tensor:
+    """The largest value within `reach_px` of every pixel, (batch, 1, height, width)."""
+    return functional.max_pool2d(plane, 2 * reach_px + 1, stride=1, padding=reach_px)
+
+
+def narrowed(plane: Tensor, reach_px: int) -> Tensor:
+    """The smallest value within `reach_px` of every pixel that lies in the picture."""
+    return -widened(-plane, reach_px)
+
+
+class Planes(nn.Module):
+    """The planes at half resolution that the signals are computed from."""
+
+    keep_float: ClassVar[bool] = True
+
+    def forward(self, logits: Tensor, boundary: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Map logits (batch, class, height, width) and the boundary's (batch, 1, height, width) to three planes.
+
+        Returns:
+            Probability of the foreground, the mask and the boundary, (batch, 1, height/2, width/2) in [0, 1] each.
+        """
+        foreground = torch.sigmoid(logits) if logits.shape[1] == 1 else 1.0 - torch.softmax(logits, dim=1)[:, :1]
+        probability = functional.avg_pool2d(foreground, 2)
+        # A ramp around one half: the sums must not add up a whole picture's worth of 0.001.
+        mask = torch.clamp(2.0 * probability - 0.5, 0.0, 1.0)
+        return probability, mask, torch.sigmoid(functional.max_pool2d(boundary, 2))
+
+
+class BoundaryDisagreement(nn.Module):
+    """1 - Dice between where the decoder sees a boundary and where its own mask has one."""
+
+    keep_float: ClassVar[bool] = True
+
+    def forward(self, mask: Tensor, boundary: Tensor) -> Tensor:
+        """Map two planes (batch, 1, height, width) in [0, 1] to (batch, 1) in [0, 1]."""
+        contour = widened(mask, 1) - narrowed(mask, 1)
+        common = (contour * boundary).sum(dim=(2, 3))
+        total = (contour.square() + boundary.square()).sum(dim=(2, 3))
+        return 1.0 - (2.0 * common + 1.0) / (total + 1.0)
+
+
+class Undecidedness(nn.Module):
+    """Mean of 4 p (1 - p) inside the mask, away from its contour, and in a ring of 4 pixels around the contour."""
+
+    keep_float: ClassVar[bool] = True
+
+    def forward(self, mask: Tensor, probability: Tensor) -> tuple[Tensor, Tensor]:
+        """Map two planes (batch, 1, height, width) in [0, 1] to inside and ring, (batch, 1) in [0, 1] each."""
+        undecided = 4.0 * probability * (1.0 - probability)
+        core = narrowed(mask, _RING_PX)
+        ring = widened(mask, _RING_PX) - core
+        return _mean(undecided, core), _mean(undecided, ring)
+
+
+class Fragmentation(nn.Module):
+    """Share of the mask's area in pieces too small to hold a square of 6x6 pixels."""
+
+    keep_float: ClassVar[bool] = True
+
+    def forward(self, mask: Tensor) -> Tensor:
+        """Map a plane (batch, 1, height, width) in [0, 1] to (batch, 1) in [0, 1]."""
+        reach = _SMALL_REACH_PX
+        kept = widened(narrowed(mask, reach), reach)
+        for _ in range(_REGROW_STEPS):  # what hangs together with a kept piece is kept
+            kept = torch.minimum(widened(kept, reach), mask)
+        area = mask.sum(dim=(2, 3))
+        return (area - kept.sum(dim=(2, 3))) / (area + 1.0)
+
+
+class RangeGrowth(nn.Module):
+    """By how much a diffusion widened the range of its values, as a fraction of it: 0 but for rounding.
+
+    Each step replaces a value by a convex combination of values of its channel, plus one number for the whole channel.
+    """
+
+    keep_float: ClassVar[bool] = True
+
+    def forward(self, before: Tensor, after: Tensor) -> Tensor:
+        """Map u before and after, (batch, channel, height, width), to (batch, 1), at least 0."""
+        start = before.amax(dim=(2, 3)) - before.amin(dim=(2, 3))
+        end = after.amax(dim=(2, 3)) - after.amin(dim=(2, 3))
+        scale = start.amax(dim=1, keepdim=True) + _GROWTH_FLOOR
+        growth: Tensor = (torch.relu(end - start) / scale).amax(dim=1, keepdim=True)
+        return growth
+
+
+def _mean(values: Tensor, weights: Tensor) -> Tensor:
+    return (values * weights).sum(dim=(2, 3)) / (weights.sum(dim=(2, 3)) + 1.0)
+
+
+class SignallingSegmentation(nn.Module):
+    """A segmentation network that answers with its logits and its trust signals.
+
+    Args:
+        network: In the form that is deployed.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        assert isinstance(network, Segmenting)
+        self.network = network
+        self.planes = Planes()
+        self.boundary = BoundaryDisagreement()
+        self.undecided = Undecidedness()
+        self.fragments = Fragmentation()
+        self.growth = RangeGrowth()
+
+    @property
+    def trust_signals(self) -> Mapping[str, SignalSpec]:
+        """What each signal means; a diffusion that widens is a failure of the arithmetic, so its limit is fixed."""
+        return _SIGNALS
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        """Map (batch, channel, height, width) to `logits` and `trust_NAME`, (batch, 1) each."""
+        with _watched(self.network, AtrousDiffusion) as diffusions:
+            outputs = self.network.forward_with_auxiliary(image)
+        probability, mask, boundary = self.planes(outputs.logits, outputs.boundary[-1])
+        inside, ring = self.undecided(mask, probability)
+        signals = {
+            "boundary": self.boundary(mask, boundary),
+            "inside": inside,
+            "contour": ring,
+            "fragments": self.fragments(mask),
+        }
+        if diffusions:
+            signals["diffusion"] = torch.stack([self.growth(*ends) for ends in diffusions]).amax(dim=0)
+        return {"logits": outputs.logits, **{PREFIX + name: value for name, value in signals.items()}}
+
+
+_SIGNALS: Mapping[str, SignalSpec] = {
+    "boundary": SignalSpec(reason="the mask's contour is not where the network sees a boundary"),
+    "inside": SignalSpec(reason="undecided inside the mask"),
+    "contour": SignalSpec(reason="undecided around the contour"),
+    "fragments": SignalSpec(reason="the mask lies in small pieces"),
+    "diffusion": SignalSpec(reason="a diffusion widened its range", doubtful_above=1e-3, void_above=1e-2),
+}
+
+
+def with_signals(network: nn.Module) -> nn.Module:
+    """The network with what it can say about its own answers; one that says it already, or cannot, as it is."""
+    return SignallingSegmentation(network) if isinstance(network, Segmenting) else network
+
+
+def declared_signals(network: nn.Module | None) -> Mapping[str, SignalSpec]:
+    """What a network says of its trust signals; nothing for one that offers none."""
+    return network.trust_signals if isinstance(network, Signalling) else {}
+
+
+@contextmanager
+def _watched(network: nn.Module, kind: type[nn.Module]) -> Iterator[list[tuple[Tensor, Tensor]]]:
+    """What went into each module of a kind, its first argument, and what came out, while in the block."""
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    def watch(_module: nn.Module, arguments: tuple[Tensor, ...], answer: Tensor) -> None:
+        seen.append((arguments[0], answer))
+
+    handles = [module.register_forward_hook(watch) for module in network.modules() if isinstance(module, kind)]
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()

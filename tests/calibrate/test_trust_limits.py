@@ -1,0 +1,79 @@
+"""Limits of trust signals: the rate that was asked for, and what it is on frames that were not seen."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from physedge_calibrate.trust_limits import fit_limits, input_reference, share_interval
+
+
+def rows(count: int, signals: int, seed: int = 0) -> list[dict[str, float]]:
+    table = np.random.default_rng(seed).random((count, signals))
+    return [{f"s{index}": float(value) for index, value in enumerate(row)} for row in table]
+
+
+def singles(count: int) -> list[str]:
+    return [str(index) for index in range(count)]
+
+
+def alarms(frames: list[dict[str, float]], limits: dict[str, float]) -> float:
+    return float(np.mean([any(frame[name] > limit for name, limit in limits.items()) for frame in frames]))
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.05, 0.2])
+@pytest.mark.parametrize("signals", [1, 4])
+def test_the_joint_rate_on_the_fitted_frames_stays_below_and_comes_near(rate: float, signals: int) -> None:
+    frames = rows(2000, signals)
+    fitted = fit_limits(frames, singles(2000), rate)
+    found = alarms(frames, dict(fitted.limits))
+    assert 0.3 * rate <= found <= rate
+
+
+def test_the_cross_validated_rate_agrees_with_fresh_frames() -> None:
+    fitted = fit_limits(rows(2000, 3), singles(2000), 0.05)
+    fresh = alarms(rows(20_000, 3, seed=1), dict(fitted.limits))
+    assert fitted.low <= fresh <= fitted.high
+    assert fitted.alarm_rate == pytest.approx(0.05, abs=0.02)
+
+
+def test_few_frames_give_the_largest_value_and_a_wide_interval() -> None:
+    fitted = fit_limits(rows(30, 1), singles(30), 0.01)
+    largest = max(row["s0"] for row in rows(30, 1))
+    assert largest < fitted.limits["s0"] < 1.005 * largest
+    assert fitted.high > 0.05
+
+
+def test_the_interval_counts_groups_not_frames() -> None:
+    frames = rows(400, 1)
+    apart = fit_limits(frames, singles(400), 0.05)
+    together = fit_limits(frames, [str(index // 40) for index in range(400)], 0.05)
+    assert together.groups == 10
+    assert together.high - together.low > 3 * (apart.high - apart.low)
+
+
+def test_a_group_is_never_judged_by_limits_that_saw_it() -> None:
+    frames = rows(100, 1)
+    for row in frames[:20]:
+        row["s0"] += 100  # one patient unlike the others: unseen, every frame of it is an alarm
+    fitted = fit_limits(frames, [str(index // 20) for index in range(100)], 0.01)
+    assert fitted.alarm_rate >= 0.2
+
+
+def test_too_few_frames_are_refused() -> None:
+    with pytest.raises(ValueError, match="19 frames are too few"):
+        fit_limits(rows(19, 1), singles(19), 0.01)
+
+
+def test_the_interval_of_a_share_is_clopper_pearsons() -> None:
+    assert share_interval(0.0, 100) == pytest.approx((0.0, 1 - 0.025 ** (1 / 100)))
+    assert share_interval(1.0, 10) == pytest.approx((0.025 ** (1 / 10), 1.0))
+
+
+def test_what_is_usual_is_a_median_and_a_spread_that_odd_pictures_do_not_move() -> None:
+    table = [{"brightness": value, "dark share": 0.0} for value in np.linspace(0, 1, 101)]
+    table[-1]["brightness"] = 1e6
+    middle, spread = input_reference(table)
+    assert middle == {"brightness": 0.5, "dark share": 0.0}
+    assert spread["brightness"] == pytest.approx(0.8)
+    assert spread["dark share"] == 0.02
