@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from physedge.cli.console import console, emit, note, say
+from physedge.cli.console import emit, note, say
 from physedge.cli.options import (
     AllowRejectedOption,
     BuildIfMissingOption,
@@ -22,18 +22,16 @@ from physedge.cli.options import (
 from physedge_runtime.errors import UsageError
 
 if TYPE_CHECKING:
-    from physedge_runtime.stream import StreamedFrame, StreamEvent
-    from physedge_runtime.stream.loop import Stream
+    from physedge_runtime.stream import StreamEvent
 
-_LINE_EVERY_S = 0.2
-_PLAIN_LINE_EVERY_S = 5.0
 _INTERRUPTED = 130
 _PAGE = "serve:8080"
 
 
 def run(
     source: Annotated[
-        str | None, typer.Option("--source", help="A file, a folder, a URL, or a scheme such as synthetic:")
+        list[str] | None,
+        typer.Option("--source", help="A file, a folder, a URL, or a scheme; repeated: several streams, one engine."),
     ] = None,
     camera: Annotated[int | None, typer.Option("--camera", min=0, help="Number of a camera.")] = None,
     bundle: Annotated[
@@ -59,6 +57,9 @@ def run(
     ] = None,
     deadline_ms: Annotated[float | None, typer.Option("--deadline-ms", help="From capture to answer.")] = None,
     max_age_ms: Annotated[float | None, typer.Option("--max-age-ms", help="An older answer is withdrawn.")] = None,
+    keep_passing: Annotated[
+        bool, typer.Option("--keep-passing", help="In the safe state go on passing pictures, without answers.")
+    ] = False,
     allow_rejected: AllowRejectedOption = False,
     trust: TrustOption = None,
     installed: Annotated[
@@ -70,16 +71,23 @@ def run(
 ) -> None:
     """Stream: the newest frame of a live source, every frame of a file; results with age, signal and trust."""
     from physedge.cli.build import engine_builder
+    from physedge.cli.follow import follow
     from physedge.deploy.opening import OpenRequest, open_chosen
-    from physedge_runtime.sinks.table import open_sink
+    from physedge_runtime.sinks.serve import ServeSink
+    from physedge_runtime.sinks.table import open_sink, sink_text
     from physedge_runtime.sources.table import open_source
     from physedge_runtime.stream.loop import stream
+    from physedge_runtime.stream.share import SharedNet
 
-    opened_source = open_source(_source_text(source, camera))
     texts = [*(sink or []), *([f"video:{record}"] if record else []), *([_PAGE] if serve else [])]
-    sinks = [open_sink(text) for text in texts]
-    opened_source.open()  # first: a missing camera should not wait for a network
-    try:
+    sources = [open_source(text) for text in _source_texts(source, camera)]
+    sinks = [[sink_text(text, number) for text in texts] for number in range(1, len(sources) + 1)]
+    recordings = [_numbered(record_raw, number) for number in range(1, len(sources) + 1)]
+    opened_sinks = [[open_sink(text) for text in one] for one in sinks]
+    with ExitStack() as stack:
+        for one in sources:  # first: a missing camera should not wait for a network
+            one.open()
+            stack.callback(one.close)
         opened, ready, sentence = open_chosen(
             OpenRequest(
                 bundle=bundle,
@@ -94,105 +102,64 @@ def run(
             )
         )
         note(sentence)
-        with ready as net:
-            note(f"{opened.manifest.spec.name}, verdict {opened.manifest.verdict}, {opened.trust}, on {net.engine}")
+        net = stack.enter_context(ready)
+        note(f"{opened.manifest.spec.name}, verdict {opened.manifest.verdict}, {opened.trust}, on {net.engine}")
+        answering = net if len(sources) == 1 else SharedNet(net)
+        streams = []
+        for one, into, recording in zip(sources, opened_sinks, recordings, strict=True):
             running = stream(
-                net,
-                opened_source,
+                answering,
+                one,
                 drop=drop,
                 deadline_ms=deadline_ms,
                 max_age_ms=max_age_ms,
                 frames=frames,
                 duration_s=duration,
-                sinks=sinks,
-                record=record_raw,
+                sinks=into,
+                record=recording,
+                keep_passing=keep_passing,
                 on_event=_print_event,
             )
-            interrupted = _follow(running)
-    finally:
-        opened_source.close()
-    summary = running.summary()
-    say(*summary.lines(), *(f"wrote {name}" for name in _written(texts, record_raw)), json_output=json_output)
+            stack.callback(running.close)
+            streams.append(running)
+            for page in into:
+                if isinstance(page, ServeSink):
+                    note(f"page: {page.url}")
+        ending = follow(streams)
+    summaries = [running.summary() for running in streams]
+    for summary, into, recording in zip(summaries, sinks, recordings, strict=True):
+        name = [f"{summary.source}:"] if len(summaries) > 1 else []
+        say(*name, *summary.lines(), *_written(into, recording), json_output=json_output)
     told = {"bundle": str(opened.path), "bundle_sha256": opened.sha256, "bundle_trust": opened.trust}
-    emit({**summary.to_dict(), **told}, json_output)
-    if interrupted:
+    if ending.error is not None:
+        raise ending.error
+    if len(summaries) == 1:
+        emit({**summaries[0].to_dict(), **told}, json_output)
+    else:
+        emit({"schema_version": 1, "streams": [summary.to_dict() for summary in summaries], **told}, json_output)
+    if ending.interrupted:
         raise typer.Exit(_INTERRUPTED)
 
 
-def _source_text(source: str | None, camera: int | None) -> str:
-    if (source is None) == (camera is None):
+def _source_texts(sources: list[str] | None, camera: int | None) -> list[str]:
+    if bool(sources) == (camera is not None):
         raise UsageError(
             "PE-RUN-002",
-            found="no source" if source is None else "both --source and --camera",
+            found="no source" if not sources else "both --source and --camera",
             expected="one of them",
             next_step="give --camera 0, or --source FILE, DIR or URL",
         )
-    return source if source is not None else str(camera)
+    return sources or [str(camera)]
+
+
+def _numbered(path: Path | None, number: int) -> Path | None:
+    return path if path is None or number == 1 else path.with_name(f"{path.stem}-{number}{path.suffix}")
 
 
 def _written(texts: list[str], record_raw: Path | None) -> list[str]:
-    files = [text.partition(":")[2] for text in texts if text.startswith(("jsonl:", "video:"))]
-    return [*files, *([str(record_raw)] if record_raw else [])]
+    files = [text.partition(":")[2] for text in texts if text.startswith(("jsonl:", "video:", "dicom:"))]
+    return [f"wrote {name}" for name in [*files, *([str(record_raw)] if record_raw else [])]]
 
 
 def _print_event(event: StreamEvent) -> None:
     note(f"{event.kind}: {event.text}")
-
-
-def _follow(running: Stream) -> bool:
-    """Show a live line until the stream ends; True where somebody interrupted it."""
-    from rich.live import Live
-    from rich.text import Text
-
-    printer = console(stderr=True)
-    line = _LiveLine()
-    try:
-        with running:
-            if printer.is_terminal:
-                with Live(Text(""), console=printer, refresh_per_second=5, transient=True) as live:
-                    for item in running.frames():
-                        if line.is_due(item, _LINE_EVERY_S):
-                            live.update(Text(line.text()))
-            else:
-                for item in running.frames():
-                    if line.is_due(item, _PLAIN_LINE_EVERY_S):
-                        printer.print(line.text())
-    except KeyboardInterrupt:
-        return True
-    return False
-
-
-class _LiveLine:
-    """One line about the stream as it is now."""
-
-    def __init__(self) -> None:
-        self._shown_s = time.monotonic()
-        self._pictures = 0
-        self._answers = 0
-        self._since = 0
-        self._item: StreamedFrame | None = None
-        self._rate = 0.0
-
-    def is_due(self, item: StreamedFrame, every_s: float) -> bool:
-        """Count an item; whether it is time to show the line again."""
-        self._item = item
-        self._pictures += item.frame is not None
-        self._answers += item.result is not None
-        self._since += item.result is not None
-        elapsed = time.monotonic() - self._shown_s
-        if elapsed < every_s:
-            return False
-        self._rate, self._since = self._since / elapsed, 0
-        self._shown_s = time.monotonic()
-        return True
-
-    def text(self) -> str:
-        """Signal, frames, answers a second, age, drops, trust."""
-        item = self._item
-        assert item is not None
-        trust = f"trust {item.result.trust.state}" if item.result is not None else "no answer"
-        drops = item.result.drops if item.result is not None else 0
-        return (
-            f"{item.signal:<10} {self._pictures} pictures, {self._answers} answered, {self._rate:.1f} a second, "
-            f"age {item.age_ms:.0f} ms, {drops} dropped, {trust}"
-        )

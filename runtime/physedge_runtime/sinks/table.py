@@ -24,22 +24,51 @@ class SinkKind:
     Attributes:
         written: How people write it: `NAME:` and what it needs to know.
         make: The sink of what stands after the colon, not yet open.
+        apart: What stands after the colon for the second stream of a process, the third ...
     """
 
     written: str
     make: Callable[[str], Sink]
+    apart: Callable[[str, int], str]
+
+
+def _other_file(rest: str, number: int) -> str:
+    path = Path(rest)
+    return str(path.with_name(f"{path.stem}-{number}{path.suffix}"))
+
+
+def _other_port(rest: str, number: int) -> str:
+    host, separator, port = rest.rpartition(":")
+    is_free_choice = not port.isdecimal() or int(port) == 0
+    return rest if is_free_choice else f"{host}{separator}{int(port) + number - 1}"
+
+
+def _other_topic(rest: str, number: int) -> str:
+    return f"{rest}/{number}"
 
 
 SINKS: dict[str, SinkKind] = {
-    "jsonl": SinkKind("jsonl:FILE", lambda rest: JsonLinesSink(Path(rest))),
-    "dicom": SinkKind("dicom:FILE.dcm", lambda rest: DicomSegmentationSink(Path(rest))),
-    "igtl": SinkKind("igtl:PORT", parse_igtl),
-    "metrics": SinkKind("metrics:PORT", parse_metrics),
-    "mqtt": SinkKind("mqtt://HOST/TOPIC", parse_mqtt),
-    "mqtts": SinkKind("mqtts://HOST/TOPIC", lambda rest: parse_mqtt(f"mqtts:{rest}")),
-    "serve": SinkKind("serve:PORT", parse_serve),
-    "video": SinkKind("video:FILE.mp4", lambda rest: VideoSink(Path(rest))),
+    "jsonl": SinkKind("jsonl:FILE", lambda rest: JsonLinesSink(Path(rest)), _other_file),
+    "dicom": SinkKind("dicom:FILE.dcm", lambda rest: DicomSegmentationSink(Path(rest)), _other_file),
+    "igtl": SinkKind("igtl:PORT", parse_igtl, _other_port),
+    "metrics": SinkKind("metrics:PORT", parse_metrics, _other_port),
+    "mqtt": SinkKind("mqtt://HOST/TOPIC", parse_mqtt, _other_topic),
+    "mqtts": SinkKind("mqtts://HOST/TOPIC", lambda rest: parse_mqtt(f"mqtts:{rest}"), _other_topic),
+    "serve": SinkKind("serve:PORT", parse_serve, _other_port),
+    "video": SinkKind("video:FILE.mp4", lambda rest: VideoSink(Path(rest)), _other_file),
 }
+
+
+def sink_text(text: str, number: int) -> str:
+    """How the same sink is written for the stream of this number, counted from 1, so that streams do not collide.
+
+    Example:
+        >>> [sink_text(text, 2) for text in ("jsonl:out.jsonl", "serve:8080", "mqtt://host/topic")]
+        ['jsonl:out-2.jsonl', 'serve:8081', 'mqtt://host/topic/2']
+    """
+    name, separator, rest = text.partition(":")
+    kind = SINKS.get(name)
+    return text if kind is None or number == 1 or not rest else f"{name}{separator}{kind.apart(rest, number)}"
 
 
 def open_sink(text: str) -> Sink:

@@ -77,6 +77,11 @@ class Stream:
         return self._shell.summary()
 
     @property
+    def is_over(self) -> bool:
+        """Whether the stream has ended and everything was handed out."""
+        return self._shell.is_over
+
+    @property
     def info(self) -> StreamInfo:
         """What the sinks were told."""
         return self._shell.info

@@ -40,6 +40,7 @@ class SharedNet:
     def __init__(self, net: _Answering) -> None:
         self._net = net
         self.spec = getattr(net, "spec", None)
+        self.bundle_trust: str = getattr(net, "bundle_trust", "")
         self._turn = threading.Condition()
         self._waiting: deque[object] = deque()
 
