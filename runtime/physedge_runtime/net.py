@@ -27,7 +27,7 @@ from physedge_runtime.trust import TrustJudge, is_signal
 if TYPE_CHECKING:
     from physedge_runtime.keys import TrustLike, TrustStore
     from physedge_runtime.manifest import Artefact, GoldenCase, Manifest
-    from physedge_runtime.spec import ModelSpec
+    from physedge_runtime.spec import ModelSpec, SignalSpec
 
 RECIPE_ENTRY = "tensorrt/recipe.json"
 """Entry of a bundle with the recipe by which TensorRT builds its engine."""
@@ -64,6 +64,11 @@ class Net:
     def engine(self) -> str:
         """Fingerprint of what answers."""
         return self._engine.fingerprint
+
+    @property
+    def trust_signals(self) -> Mapping[str, SignalSpec]:
+        """The trust signals with their limits."""
+        return self.manifest.trust.signals
 
     @property
     def engine_name(self) -> str:

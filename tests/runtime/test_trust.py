@@ -10,8 +10,9 @@ import pytest
 from physedge_runtime.frame import Colour, FrameSpec
 from physedge_runtime.input_statistics import PICTURE_STATISTICS, input_statistics
 from physedge_runtime.manifest import InputReference, TrustRecord
-from physedge_runtime.results import TrustState
+from physedge_runtime.results import Segmentation, StageTimes, Trust, TrustState
 from physedge_runtime.spec import SignalSpec
+from physedge_runtime.stream.steadiness import AREA_LIMIT, AreaWatch
 from physedge_runtime.trust import TrustJudge, judge_signals
 
 SIDE_PX = 32
@@ -113,3 +114,44 @@ def test_statistics_of_voltages() -> None:
     assert found["level"] == pytest.approx(np.log10(0.025))
     assert found["offset"] == pytest.approx(-0.1)
     assert found["peak"] == pytest.approx(1.6)
+
+
+def areas_judged(areas: list[float], step_ms: float = 33.0) -> list[Trust]:
+    watch, found = AreaWatch(AREA_LIMIT), []
+    for number, area in enumerate(areas):
+        mask = np.zeros((40, 50), np.uint8)
+        mask.reshape(-1)[: round(area * mask.size)] = 1
+        answer = Segmentation(
+            frame_id=number,
+            captured_ns=0,
+            age_ms=0.0,
+            stages=StageTimes(),
+            mask=mask,
+            probability=mask[np.newaxis].astype(np.float32),
+            classes=("background", "lesion"),
+            frame_shape=(40, 50),
+        )
+        found.append(watch.judge(answer, round(number * step_ms * 1e6)).trust)
+    return found
+
+
+def test_an_area_that_grows_with_the_scene_is_ok_and_one_that_jumps_is_doubtful() -> None:
+    steady = areas_judged([0.1 * 1.05**number for number in range(20)])
+    assert {trust.state for trust in steady} == {TrustState.OK}
+    assert "area" not in steady[4].signals
+    assert steady[6].signals["area"] == pytest.approx(1 - 1.05**-3.5, abs=0.02)
+    jumped = areas_judged([0.2] * 10 + [0.01] + [0.2])
+    assert jumped[10].state is TrustState.DOUBTFUL
+    assert jumped[10].reason == "the area left its running median (area 0.95 above 0.8)"
+    assert jumped[11].state is TrustState.OK
+
+
+def test_what_comes_to_stay_is_doubted_only_until_it_is_the_median() -> None:
+    states = [trust.state for trust in areas_judged([0.0] * 15 + [0.2] * 15)]
+    assert states.count(TrustState.DOUBTFUL) == 8
+    assert states[-1] is TrustState.OK
+
+
+def test_a_few_pixels_may_come_and_go_and_old_answers_are_forgotten() -> None:
+    assert {trust.state for trust in areas_judged([0.0, 0.0015] * 10)} == {TrustState.OK}
+    assert {trust.state for trust in areas_judged([0.2] * 6 + [0.01] * 6, step_ms=900.0)} == {TrustState.OK}

@@ -127,9 +127,9 @@ def run(
                     note(f"page: {page.url}")
         ending = follow(streams)
     summaries = [running.summary() for running in streams]
-    for summary, into, recording in zip(summaries, sinks, recordings, strict=True):
+    for summary, named, recording in zip(summaries, sinks, recordings, strict=True):
         name = [f"{summary.source}:"] if len(summaries) > 1 else []
-        say(*name, *summary.lines(), *_written(into, recording), json_output=json_output)
+        say(*name, *summary.lines(), *_written(named, recording), json_output=json_output)
     told = {"bundle": str(opened.path), "bundle_sha256": opened.sha256, "bundle_trust": opened.trust}
     if ending.error is not None:
         raise ending.error

@@ -14,7 +14,8 @@ from physedge_calibrate.evaluate import Infer
 from physedge_calibrate.trust_limits import FEWEST_SAMPLES, fit_limits, input_reference
 from physedge_runtime.input_statistics import input_statistics
 from physedge_runtime.manifest import InputReference, Metric, TrustRecord
-from physedge_runtime.spec import ModelSpec, SignalSpec
+from physedge_runtime.spec import ModelSpec, SignalSpec, Task
+from physedge_runtime.stream.steadiness import AREA, AREA_LIMIT
 from physedge_runtime.trust import INPUT, PREFIX, is_signal, signals_of
 
 FALSE_ALARM_RATE = 0.01
@@ -96,6 +97,8 @@ def fit_trust(
     """
     known = {output.removeprefix(PREFIX): SignalSpec() for output in offered if is_signal(output)}
     known[INPUT] = SignalSpec(reason=_INPUT_REASON)
+    if spec.task is Task.SEGMENTATION:
+        known[AREA] = SignalSpec(reason="the area left its running median", doubtful_above=AREA_LIMIT)
     signals = {name: _merged(name, blank, declared, spec.trust) for name, blank in known.items()}
     if clean is None or len(clean.watch.signals) < FEWEST_SAMPLES:
         return TrustRecord(signals=signals)

@@ -24,6 +24,7 @@ from physedge_runtime.stream.health import Health, HealthLimits
 from physedge_runtime.stream.look import FrameLook
 from physedge_runtime.stream.safety import EngineFault, Safety, SafetyLimits
 from physedge_runtime.stream.slot import Drop, FrameSlot
+from physedge_runtime.stream.steadiness import AreaWatch
 from physedge_runtime.stream.streamed import DropCause, EventKind, StreamedFrame, StreamEvent, Withdrawal
 
 _ALL_OLD_AFTER = 10
@@ -49,6 +50,7 @@ class StreamCore:
         safety: What may be shown.
         period_ns: From frame to frame where the source states it.
         engine: Fingerprint of what answers.
+        area_limit: Above it a change of the mask's area is doubtful; None where the frames are no film.
 
     Attributes:
         drops: Frames not passed on, by cause.
@@ -64,6 +66,7 @@ class StreamCore:
         safety: SafetyLimits,
         period_ns: int | None = None,
         engine: str = "",
+        area_limit: float | None = None,
     ) -> None:
         self.health = Health(health, period_ns)
         self.safety = Safety(safety)
@@ -72,6 +75,7 @@ class StreamCore:
         self._slot: FrameSlot[_Held] = FrameSlot(policy)
         self._source_clock = SourceClock()
         self._engine = engine
+        self._area = AreaWatch(area_limit) if area_limit is not None else None
         self._other_drops: Counter[DropCause] = Counter()
         self._last_id: int | None = None
         self._last_passed_id: int | None = None
@@ -155,6 +159,8 @@ class StreamCore:
             withdrawn, text = Withdrawal.SIGNAL, self._signal_text()
         if withdrawn is None and self.safety.safe_reason:
             withdrawn, text = Withdrawal.SAFE_STATE, self.safety.safe_reason
+        if self._area is not None and withdrawn is None and isinstance(result, Result):
+            result = self._area.judge(result, frame.captured_ns)
         self._notice_always_old(withdrawn, now_ns)
         self._say_safe(now_ns)
         self._pass(held, now_ns, answer=result, withdrawn=withdrawn, text=text)

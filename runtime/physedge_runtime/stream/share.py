@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from typing import Protocol
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol
 
 from physedge_runtime.frame import Frame
 from physedge_runtime.results import Result
+
+if TYPE_CHECKING:
+    from physedge_runtime.spec import SignalSpec
 
 _LOOK_AGAIN_S = 0.1
 
@@ -40,6 +44,7 @@ class SharedNet:
     def __init__(self, net: _Answering) -> None:
         self._net = net
         self.spec = getattr(net, "spec", None)
+        self.trust_signals: Mapping[str, SignalSpec] = getattr(net, "trust_signals", {})
         self.bundle_trust: str = getattr(net, "bundle_trust", "")
         self._turn = threading.Condition()
         self._waiting: deque[object] = deque()

@@ -32,6 +32,7 @@ from physedge_runtime.stream.record import RecordedCore
 from physedge_runtime.stream.recording import RecordingWriter
 from physedge_runtime.stream.safety import EngineFault, SafetyLimits
 from physedge_runtime.stream.slot import Drop
+from physedge_runtime.stream.steadiness import AREA, AREA_LIMIT
 from physedge_runtime.stream.streamed import EventKind, StreamedFrame, StreamEvent, StreamInfo
 from physedge_runtime.stream.summary import StreamSummary, SummaryBuilder
 from physedge_runtime.stream.systemd import SystemdNotifier
@@ -66,6 +67,7 @@ class _CoreSettings(TypedDict):
     safety: SafetyLimits
     period_ns: int | None
     engine: str
+    area_limit: float | None
 
 
 class Shell:
@@ -128,6 +130,7 @@ class Shell:
             safety=self._options.safety(live=self._live),
             period_ns=period_ns,
             engine=self._net.engine,
+            area_limit=_area_limit(self._net) if period_ns is not None or self._live else None,
         )
         if self._options.record is None:
             return StreamCore(**settings)
@@ -381,6 +384,12 @@ class Shell:
     def _tell(self, kind: EventKind, text: str) -> None:
         if self._on_event is not None:
             self._on_event(StreamEvent(self._clock(), kind, text))
+
+
+def _area_limit(net: Answering) -> float:
+    """What the bundle says of the signal `area`, else the default."""
+    signal = getattr(net, "trust_signals", {}).get(AREA)
+    return AREA_LIMIT if signal is None or signal.doubtful_above is None else float(signal.doubtful_above)
 
 
 def _stream_info(net: Answering, source: Source, options: StreamOptions) -> StreamInfo:
