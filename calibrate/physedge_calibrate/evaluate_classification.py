@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from physedge_calibrate.class_folders import ClassifiedFile
 from physedge_calibrate.metrics.classification import confusion_matrix, macro_f1_interval
 from physedge_calibrate.metrics.confidence import auroc_interval, calibration_error_interval
-from physedge_calibrate.samples import Advance, Infer
+from physedge_calibrate.samples import OF_THE_SET, Advance, Infer
 from physedge_calibrate.statistics import Interval, mean_interval
 from physedge_runtime.frame import Frame
 from physedge_runtime.resize import prepare
@@ -35,7 +35,7 @@ class ClassificationEvaluation:
     names: tuple[str, ...]
     groups: tuple[str, ...]
     strata: tuple[str, ...]
-    classes: tuple[str, ...]
+    classes: tuple[str, ...] = field(metadata={OF_THE_SET: True})
     probability: NDArray[np.float64] = field(repr=False)
     truths: NDArray[np.int64] = field(repr=False)
     outputs: dict[str, NDArray[np.float32]] = field(repr=False, default_factory=dict)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 Kinds = Literal["all", "dense"]
 Processor = Literal["onnxruntime", "openvino"]
-Progress = Callable[[int], None]
+Progress = Callable[[int], object]
 
 QUANTISED_OPERATORS = ("Conv", "Gemm", "MatMul")
 # Folded into the rounding of the convolution before them, where the result is quantised.
@@ -94,6 +94,7 @@ def quantize_unsigned(
     float_nodes: Collection[str] = (),
     kinds: Kinds = "all",
     engine: Processor = "onnxruntime",
+    ranges: Path | None = None,
     progress: Progress | None = None,
 ) -> QuantizedModel:
     """The graph for processors: unsigned 8-bit activations, signed 7-bit weights per channel.
@@ -105,6 +106,8 @@ def quantize_unsigned(
         float_nodes: Names of nodes that stay in float.
         kinds: "all" convolutions and products, or only the "dense" ones, leaving depthwise convolutions in float.
         engine: The one that the graph is to be fast in.
+        ranges: File that keeps the ranges of all tensors: written where it is not there, else read in place of the
+            images, so that a second graph of the same network and engine calibrates nothing again.
         progress: Called with the number of images seen so far.
 
     Raises:
@@ -120,6 +123,7 @@ def quantize_unsigned(
         kinds=kinds,
         progress=progress,
         form=_FORMS[engine],
+        ranges=ranges,
     )
 
 
@@ -157,11 +161,14 @@ def _quantize(
     kinds: Kinds,
     progress: Progress | None,
     form: _Form,
+    ranges: Path | None = None,
 ) -> QuantizedModel:
     excluded = _excluded_nodes(model, float_nodes, kinds)
     images = _Reader(calibration, input_name, progress)
+    if ranges is not None and ranges.exists():
+        images.skip()
     with tempfile.TemporaryDirectory(prefix="physedge-") as folder:
-        quantised = _run_quantiser(model, images, excluded=excluded, form=form, folder=Path(folder))
+        quantised = _run_quantiser(model, images, excluded=excluded, form=form, folder=Path(folder), ranges=ranges)
     counts = mac_counts(quantised, closed=form.closed)
     which = "convolutions and products" if kinds == "all" else "dense convolutions and products"
     return QuantizedModel(
@@ -174,7 +181,9 @@ def _quantize(
     )
 
 
-def _run_quantiser(model: bytes, images: _Reader, *, excluded: list[str], form: _Form, folder: Path) -> bytes:
+def _run_quantiser(
+    model: bytes, images: _Reader, *, excluded: list[str], form: _Form, folder: Path, ranges: Path | None
+) -> bytes:
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
     source, result = folder / "prepared.onnx", folder / "result.onnx"
@@ -194,6 +203,7 @@ def _run_quantiser(model: bytes, images: _Reader, *, excluded: list[str], form: 
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.MinMax,
             extra_options=_extra_options(form),
+            calibration_cache_path=ranges,
         )
     except Exception as error:
         if images.failure is not None:
@@ -255,6 +265,10 @@ class _Reader:
         self._progress = progress
         self.count = 0
         self.failure: Exception | None = None
+
+    def skip(self) -> None:
+        """Count the inputs that are left, and give none."""
+        self.count += sum(1 for _ in self._images)
 
     def get_next(self) -> dict[str, NDArray[np.generic]] | None:
         """The next input by name; None after the last."""

@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 from physedge_calibrate.statistics import Interval
 
+# In the metadata of a field of an evaluation: it is no column of samples, but the same for any part of the set.
+OF_THE_SET = "of_the_set"
+
 Advance = Callable[[], object]
 Infer = Callable[[NDArray[Any]], Mapping[str, NDArray[np.float32]]]
 """From one prepared input with a batch axis of 1 to the outputs by name: an engine's `infer`."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 MOST_IMAGES = 16
 _SHOWN_LAYERS = 24
 
-Progress = Callable[[int, int], None]
+Progress = Callable[[int, int], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from physedge_runtime.errors import IntegrityError
+from physedge_runtime.ir import check_ir, ir_parts, is_ir
 
 MOST_ELEMENTS = 2**28
 MOST_NODES = 100_000
@@ -226,8 +227,10 @@ def graph_parts(graph: bytes) -> tuple[dict[str, int], dict[str, str]]:
     """What a graph consists of: operator to how often, and constant tensor to the sha256 of its bytes.
 
     Args:
-        graph: The ONNX file, which `check_graph` has passed.
+        graph: The ONNX file or OpenVINO's entry, which `check_graph` has passed.
     """
+    if is_ir(graph):
+        return ir_parts(graph)
     operators: dict[str, int] = {}
     tensors: dict[str, str] = {}
     for model_number, _, body in _fields(memoryview(graph)):
@@ -247,7 +250,7 @@ def check_graph(graph: bytes, *, origin: str) -> None:
     """Refuse a graph that an engine should not be given.
 
     Args:
-        graph: The ONNX file.
+        graph: The ONNX file, or an entry in OpenVINO's representation.
         origin: Its name, for errors.
 
     Raises:
@@ -255,6 +258,9 @@ def check_graph(graph: bytes, *, origin: str) -> None:
             operator (`PE-BUNDLE-032`) or a domain (`PE-BUNDLE-033`) that is not on the list, a shape beyond the limits
             or beyond its data (`PE-BUNDLE-034`), or a part that no deployed graph needs (`PE-BUNDLE-035`).
     """
+    if is_ir(graph):
+        check_ir(graph, origin=origin)
+        return
     try:
         _Walk(origin).model(memoryview(graph))
     except _Broken as error:

@@ -20,6 +20,7 @@ from physedge_runtime.engines.table import find_engine
 from physedge_runtime.errors import EnvironmentFault, IntegrityError, PhysedgeError, UsageError
 from physedge_runtime.frame import Colour, Frame
 from physedge_runtime.graph_check import check_graph
+from physedge_runtime.ir import SUFFIX
 from physedge_runtime.resize import prepare
 from physedge_runtime.results import Result, StageTimes
 from physedge_runtime.trust import TrustJudge, is_signal
@@ -269,7 +270,7 @@ def choose_artefact(manifest: Manifest, engine: str, precision: str | None) -> A
     fitting = [
         artefact
         for artefact in manifest.artefacts
-        if artefact.precision == precision and not (engine != "tensorrt" and artefact.entry in _ONLY_TENSORRT)
+        if artefact.precision == precision and runs_on(artefact.entry, engine)
     ]
     if not fitting:
         raise UsageError(
@@ -282,6 +283,13 @@ def choose_artefact(manifest: Manifest, engine: str, precision: str | None) -> A
 
 
 _ONLY_TENSORRT = frozenset({"model.fp16.onnx", "model.int8-gpu.onnx"})
+
+
+def runs_on(entry: str, engine: str) -> bool:
+    """Whether a graph of a bundle is meant for an engine."""
+    if entry.endswith(SUFFIX):
+        return engine == "openvino"
+    return engine == "tensorrt" or entry not in _ONLY_TENSORRT
 
 
 def check_voltages(voltages: NDArray[Any], count: int) -> NDArray[np.float32]:

@@ -160,15 +160,6 @@ def test_an_unknown_precision_or_fp16_on_a_processor_is_refused(home: Path) -> N
         export(options(home, precision="int4"))
     with pytest.raises(UsageError, match="PE-EXPORT-004"):
         export(options(home, precision="fp16"))
-    with pytest.raises(UsageError, match="PE-TARGET-001: the target 'toaster'"):
-        export(options(home, target="toaster"))
-    with pytest.raises(UsageError, match="PE-EXPORT-005: --profile rtx40 for the target onnxruntime"):
-        export(options(home, target="onnxruntime", profile="rtx40"))
-
-
-def test_a_folder_of_golden_frames_without_a_picture_is_refused(home: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=f"PE-DATA-002: {tmp_path} holds no pictures"):
-        export(options(home, precision="fp32", golden=tmp_path))
 
 
 def test_nan_in_the_weights_fails_the_export(home: Path, tmp_path: Path) -> None:
@@ -224,9 +215,9 @@ def test_auto_judges_and_times_every_graph_and_says_why_the_others_lost(home: Pa
     assert {record.precision for record in report.manifest.verdicts} == {"fp32", "int8"}
     shipped = report.manifest.shipped["onnxruntime"]
     told = [sentence for sentence in report.statements if sentence.startswith("model.")]
-    assert len(told) == 2
-    lost = next(entry for entry in ("model.onnx", "model.int8-cpu.onnx") if entry != shipped)
-    assert any(sentence.startswith(lost) and "times as fast" in sentence for sentence in told)
+    assert len(told) == len(report.manifest.verdicts)
+    lost = [sentence for sentence in told if not sentence.startswith(shipped)]
+    assert all("times as fast" in sentence for sentence in lost)
 
 
 def test_trust_is_fitted_to_the_evaluated_frames_and_told(report: ExportReport) -> None:

@@ -15,6 +15,7 @@ from physedge.cli.options import (
     OnnxOption,
     SeedOption,
     SpecOption,
+    StrataOption,
     StrictOption,
     ThreadsOption,
     TrustOption,
@@ -58,6 +59,7 @@ def export(
     golden: Annotated[
         Path | None, typer.Option("--golden", help="Real golden frames; they travel with the bundle.")
     ] = None,
+    strata: StrataOption = None,
     strict: StrictOption = False,
     max_drop: MaxDropOption = None,
     false_alarm_rate: Annotated[
@@ -74,6 +76,7 @@ def export(
     from physedge.cli.verdicts import verdict_lines
     from physedge.deploy.export import ExportOptions
     from physedge.deploy.export import export as run_export
+    from physedge.deploy.judge import spread_over_cores
     from physedge.deploy.network import NetworkChoice
     from physedge_calibrate.tolerance import standard
     from physedge_calibrate.tolerance import strict as strict_tolerance
@@ -108,6 +111,8 @@ def export(
         seed=seed,
         profile=profile,
         false_alarm_rate=false_alarm_rate,
+        spread=spread_over_cores(threads),
+        strata=strata,
     )
     report = run_export(options, progress)
     say(*report.statements, *verdict_lines(report.manifest.verdicts), json_output=json_output)

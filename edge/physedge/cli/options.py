@@ -21,6 +21,13 @@ ModelOption = Annotated[
 WeightsOption = Annotated[Path | None, typer.Option("--weights", help="Trained weights, safetensors.")]
 SpecOption = Annotated[Path | None, typer.Option("--spec", help="spec.toml of the network (docs/spec.md).")]
 OnnxOption = Annotated[Path | None, typer.Option("--onnx", help="A network that comes as ONNX, with --spec.")]
+StrataOption = Annotated[
+    str | None,
+    typer.Option(
+        "--strata",
+        help="FILE.csv (columns file, stratum), or a pattern of file names with one group, as '_(benign|malignant)_'.",
+    ),
+]
 SeedOption = Annotated[int, typer.Option("--seed", help="Of everything that is drawn.")]
 StrictOption = Annotated[bool, typer.Option("--strict", help="Keep 99.9 % of full precision instead of 99 %.")]
 MaxDropOption = Annotated[

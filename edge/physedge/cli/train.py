@@ -36,8 +36,7 @@ def train(
     ] = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder of the run; runs/MODEL.")] = None,
     weights: Annotated[
-        Path | None,
-        typer.Option("--weights", help="Begin with these instead of a fresh network; demo: the built-in ones."),
+        Path | None, typer.Option("--weights", help="Begin with these instead of a fresh network.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last finished epoch.")] = False,
     workers: Annotated[int, typer.Option("--workers", help="Processes that decode, for very large sets.")] = 0,

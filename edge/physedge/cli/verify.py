@@ -28,6 +28,9 @@ def verify(
     strict: StrictOption = False,
     max_drop: MaxDropOption = None,
     threads: ThreadsOption = None,
+    ray: Annotated[
+        str | None, typer.Option("--ray", help="Evaluate on a Ray cluster: its address, or `local` to start one here.")
+    ] = None,
     trust: TrustOption = None,
     seed: SeedOption = 0,
     json_output: JsonOption = False,
@@ -35,7 +38,9 @@ def verify(
     """Check the signature and every byte, replay the golden frames, and judge the accuracy where data is given."""
     from physedge.cli.console import progress
     from physedge.cli.verdicts import verdict_lines
+    from physedge.deploy.judge import spread_over_cores
     from physedge.deploy.verify import verify as run_verify
+    from physedge_calibrate.spread import Spread
     from physedge_calibrate.tolerance import standard
     from physedge_calibrate.tolerance import strict as strict_tolerance
     from physedge_runtime.bundle import read_bundle
@@ -50,6 +55,7 @@ def verify(
         threads=threads,
         data=data,
         seed=seed,
+        spread=Spread(ray=ray) if ray is not None else spread_over_cores(threads),
         progress=progress,
     )
     largest = max((replay.max_error for replay in found.golden), default=0.0)

@@ -60,7 +60,7 @@ class BenchCase:
 
         Args:
             bundle: That holds the graph.
-            options: As for `EngineRequest`, for example to profile.
+            options: As for `engine_request`, for example to profile.
         """
         request = engine_request(bundle, self.artefact, threads=self.threads, options=options)
         return open_engine(self.engine, request)

@@ -8,17 +8,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from physedge.deploy.candidates import UNSIGNED_ENTRY, Made, make_candidates
+from physedge.deploy.choosing import ENTRY, choose_candidate, evidence, full_precision, judge_candidate, set_bar
 from physedge.deploy.golden import golden_frames
-from physedge.deploy.judge import (
-    REFERENCE_ENGINE,
-    Court,
-    Graph,
-    data_record,
-    judge_evaluation,
-    not_run,
-    record,
-    run_graph,
-)
+from physedge.deploy.judge import REFERENCE_ENGINE, Court, Graph, data_record, not_run
 from physedge.deploy.network import Network, NetworkChoice, find_network
 from physedge.deploy.pack import Contents, GoldenSet, answer_golden, bundle_path, golden_error, pack
 from physedge.deploy.trust import (
@@ -29,8 +22,10 @@ from physedge.deploy.trust import (
     trust_sentence,
     watch_inputs,
 )
-from physedge_calibrate.evaluate import Evaluation, Sample, read_samples
+from physedge_calibrate.evaluate import Sample, read_samples
+from physedge_calibrate.spread import HERE, Spread
 from physedge_calibrate.tolerance import Tolerance, standard
+from physedge_runtime.device import this_device
 from physedge_runtime.errors import UsageError
 from physedge_runtime.manifest import DataRecord, Manifest, Output, TrustRecord, VerdictRecord
 from physedge_runtime.verdict import Verdict
@@ -67,6 +62,8 @@ class ExportOptions:
         seed: Of everything that is drawn.
         profile: A device that an engine is meant for; a name of `physedge_export.targets.profiles`.
         false_alarm_rate: Share of clean frames that the trust signals may call doubtful.
+        spread: Where evaluations run.
+        strata: Of calibration and evaluation pictures: a CSV file or a pattern, as for `named_strata`.
     """
 
     choice: NetworkChoice = field(default_factory=NetworkChoice)
@@ -81,6 +78,8 @@ class ExportOptions:
     seed: int = 0
     profile: str | None = None
     false_alarm_rate: float = FALSE_ALARM_RATE
+    spread: Spread = HERE
+    strata: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,15 +114,18 @@ class _Work:
     network: Network
     progress: Progress
     outputs: tuple[Output, ...]
-    graphs: list[Graph]
-    methods: dict[str, str]
-    shares: dict[str, float]
+    made: list[Made]
     data: dict[str, DataRecord]
     statements: list[str]
     samples: Sequence[Sample] = ()
     verdicts: list[VerdictRecord] = field(default_factory=list)
     extra: dict[str, bytes] = field(default_factory=dict)
     watches: dict[str, SignalWatch] = field(default_factory=dict)
+
+    @property
+    def graphs(self) -> list[Graph]:
+        """All that will be packed, full precision first."""
+        return [made.graph for made in self.made]
 
     @property
     def engine(self) -> str:
@@ -139,6 +141,7 @@ class _Work:
             tolerance=self.options.tolerance,
             threads=self.options.threads,
             seed=self.options.seed,
+            spread=self.options.spread,
         )
 
 
@@ -175,7 +178,7 @@ def export(options: ExportOptions, progress: Progress = no_progress, *, network:
     if options.target == "tensorrt":
         shipped, verdict = _prepare_tensorrt(work, traced, module, calibration)
     else:
-        shipped, verdict = _judge(work)
+        shipped, verdict = _judge(work, module)
     trust = _fit_trust(work, module, shipped, calibration)
     report = _pack(work, module, shipped, verdict, trust)
     return _deliver_engines(work, report) if options.target == "tensorrt" else report
@@ -229,17 +232,25 @@ def _check_profile(options: ExportOptions) -> None:
 def _read_data(
     options: ExportOptions, network: Network, progress: Progress
 ) -> tuple[Calibration | None, Sequence[Sample]]:
-    from physedge.deploy.calibration import calibration_pool, choose_calibration
+    from physedge.deploy.calibration import calibration_pool, choose_calibration, with_strata
     from physedge_calibrate.dataset import subset_folder
 
     samples = read_samples(subset_folder(options.data, "val"), network.spec) if options.data else ()
+    if options.strata and options.data:
+        samples = with_strata(samples, options.strata, root=options.data)
     if options.calibration is None:
         return None, samples
     pool = calibration_pool(options.calibration)
     assert network.spec.frame is not None
     with progress("choosing calibration pictures, looking for leaks", len(pool) + len(samples)) as advance:
         calibration = choose_calibration(
-            options.calibration, pool, network.spec.frame, samples, seed=options.seed, advance=advance
+            options.calibration,
+            pool,
+            network.spec.frame,
+            samples,
+            seed=options.seed,
+            strata=options.strata,
+            advance=advance,
         )
     return calibration, samples
 
@@ -263,9 +274,7 @@ def _trace(
         network=network,
         progress=progress,
         outputs=tuple(Output(name=output.name, shape=output.shape[1:]) for output in traced.outputs),
-        graphs=[Graph(entry="model.onnx", precision="fp32", data=traced.model)],
-        methods={"model.onnx": "traced in full precision"},
-        shares={},
+        made=[full_precision(Graph(entry="model.onnx", precision="fp32", data=traced.model))],
         data={},
         statements=[f"exporting {network.origin}", _passes_sentence(passes)],
     )
@@ -298,24 +307,23 @@ def _check_graph(work: _Work, traced: TracedGraph, module: nn.Module | None) -> 
 
 
 def _quantise(work: _Work, traced: TracedGraph, calibration: Calibration) -> None:
-    from physedge_calibrate.quantize import quantize_unsigned
-
-    with work.progress("calibrating and quantising to INT8", len(calibration.inputs)) as advance:
-        quantised = quantize_unsigned(
-            traced.model,
-            calibration.inputs,
-            input_name="frame",
-            float_nodes=traced.float_nodes,
-            engine="openvino" if work.engine == "openvino" else "onnxruntime",
-            progress=lambda _seen: _once(advance),
-        )
-    entry = "model.int8-cpu.onnx"
-    work.graphs.append(Graph(entry=entry, precision="int8", data=quantised.model))
-    work.methods[entry] = quantised.method
-    work.shares[entry] = quantised.int8_mac_share
+    """Every candidate where one is to be chosen and can be judged, else the Q/DQ graph alone."""
+    options = work.options
+    found = make_candidates(
+        traced,
+        calibration,
+        work.network.spec,
+        work.engine,
+        every=options.precision == "auto" and options.target != "tensorrt" and bool(work.samples),
+        tolerance=options.tolerance,
+        threads=options.threads or this_device().cores,
+        progress=work.progress,
+    )
+    work.made += found.made
     work.data["calibration"] = calibration.record
-    work.extra.update(calibration.evidence)
-    work.statements.append(f"INT8: {quantised.int8_mac_share:.1%} of the multiply-accumulates, {calibration.summary}")
+    work.extra.update({**calibration.evidence, **found.evidence})
+    share = found.made[0].int8_mac_share
+    work.statements += [f"INT8: {share:.1%} of the multiply-accumulates, {calibration.summary}", *found.statements]
 
 
 def _prepare_tensorrt(
@@ -331,15 +339,12 @@ def _prepare_tensorrt(
     if work.options.precision != "fp32":
         with work.progress("converting to half precision", None):
             half = half_graph(traced, module, spec)
-        work.graphs.append(half)
-        work.methods[half.entry] = "half precision, physics in float32"
+        work.made.append(Made(graph=half, method="half precision, physics in float32", int8_mac_share=0.0))
         chosen = half
     if calibration is not None:
         with work.progress("quantising for TensorRT", None):
             signed, quantised = signed_graph(traced, calibration)
-        work.graphs.append(signed)
-        work.methods[signed.entry] = quantised.method
-        work.shares[signed.entry] = quantised.int8_mac_share
+        work.made.append(Made(graph=signed, method=quantised.method, int8_mac_share=quantised.int8_mac_share))
         chosen = signed if work.options.precision == "int8" else chosen
     plan = recipe(chosen.entry, chosen.data, chosen.precision, spec)
     work.extra[RECIPE_ENTRY] = plan.to_bytes()
@@ -364,54 +369,34 @@ def _deliver_engines(work: _Work, report: ExportReport) -> ExportReport:
     return replace(report, statements=(*report.statements, *delivered.statements))
 
 
-def _once(advance: Advance) -> None:
-    advance()
-
-
-def _judge(work: _Work) -> tuple[dict[str, str], Verdict]:
+def _judge(work: _Work, module: nn.Module | None) -> tuple[dict[str, str], Verdict]:
     """Which graph ships for the target, and the verdict on it."""
-    full, *reduced = work.graphs
+    full, *reduced = work.made
     asked = reduced[0] if reduced and work.options.precision == "int8" else full
     if not work.samples:
         reason = "no accuracy verdict: it needs labelled data, --data DIR"
         work.statements.append(reason)
-        work.verdicts.append(not_run(asked, work.engine, reason))
-        return {work.engine: asked.entry}, Verdict.NOT_RUN
-    court = work.court()
-    reference = _evaluate(work, court, full, REFERENCE_ENGINE)
-    if reduced and work.options.precision == "auto":
-        return _choose(work, court, reference)
-    return {work.engine: asked.entry}, _judge_graph(work, court, asked, reference)
-
-
-def _choose(work: _Work, court: Court, reference: Evaluation) -> tuple[dict[str, str], Verdict]:
-    """Judge every graph, time all in one run, and take the fastest that passes and pays."""
-    from physedge.deploy.choosing import choose_graph
-
-    for graph in work.graphs:
-        _judge_graph(work, court, graph, reference)
-    with work.progress(f"timing {len(work.graphs)} graphs on {work.engine}", None):
-        choice = choose_graph(court, work.graphs, work.verdicts, work.engine, methods=work.methods, shares=work.shares)
+        work.verdicts.append(not_run(asked.graph, work.engine, reason))
+        return {work.engine: asked.graph.entry}, Verdict.NOT_RUN
+    chooses = bool(reduced) and work.options.precision == "auto"
+    bar = set_bar(work.court(), full.graph, work.engine, module if chooses else None, work.progress)
+    judged = [
+        judge_candidate(bar, made, work.progress, always_simulate=chooses)
+        for made in (work.made if chooses else [asked])
+    ]
+    work.verdicts += [one.record for one in judged]
+    work.watches |= {one.made.graph.entry: one.watch for one in judged}
+    if not chooses:
+        work.extra[ENTRY] = evidence(bar, judged)
+        return {work.engine: asked.graph.entry}, judged[0].record.verdict
+    choice, bench = choose_candidate(bar, judged, work.progress)
+    work.extra[ENTRY] = evidence(bar, judged, choice, bench)
     work.statements += [f"{entry}: {reason}" for entry, reason in choice.reasons]
-    full = work.graphs[0]
-    entry = choice.chosen.name if choice.chosen is not None else full.entry
-    (verdict,) = (found.verdict for found in work.verdicts if found.artefact == entry)
+    entry = choice.chosen.name if choice.chosen is not None else full.graph.entry
+    # A loser's graph does not travel; what it scored does.
+    work.made = [one for one in work.made if one.graph.entry in {full.graph.entry, UNSIGNED_ENTRY, entry}]
+    (verdict,) = (one.record.verdict for one in judged if one.made.graph.entry == entry)
     return {work.engine: entry}, verdict
-
-
-def _judge_graph(work: _Work, court: Court, graph: Graph, reference: Evaluation) -> Verdict:
-    same = graph.precision == "fp32" and work.engine == REFERENCE_ENGINE
-    candidate = reference if same else _evaluate(work, court, graph, work.engine)
-    judgement = judge_evaluation(court, reference, candidate)
-    work.verdicts.append(record(court, graph, work.engine, reference, candidate, judgement))
-    return judgement.verdict
-
-
-def _evaluate(work: _Work, court: Court, graph: Graph, engine: str) -> Evaluation:
-    watch = work.watches[graph.entry] = SignalWatch(court.spec)
-    with work.progress(f"evaluating {graph.precision} on {engine}", len(court.samples)) as advance:
-        evaluation, _ = run_graph(court, graph, engine, advance, watch.around)
-    return evaluation
 
 
 def _fit_trust(
@@ -462,8 +447,8 @@ def _pack(
                 spec=spec,
                 outputs=work.outputs,
                 graphs=work.graphs,
-                methods=work.methods,
-                int8_mac_shares=work.shares,
+                methods={one.graph.entry: one.method for one in work.made},
+                int8_mac_shares={one.graph.entry: one.int8_mac_share for one in work.made},
                 shipped=shipped,
                 target=work.options.target,
                 golden=golden,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from physedge_runtime.errors import UsageError
 from physedge_runtime.spec import ModelSpec
 
 MOST_REAL_FRAMES = 8
@@ -27,7 +28,7 @@ def golden_frames(spec: ModelSpec, folder: Path | None = None) -> list[NDArray[A
         uint8 (height, width, 3) pictures of several sizes, or float32 (voltage,) frames.
 
     Raises:
-        UsageError: The folder has no picture (`PE-DATA-002`).
+        UsageError: The folder has no picture (`PE-EXPORT-003`).
     """
     if spec.voltages is not None:
         return _voltages(spec.voltages.count)
@@ -64,4 +65,12 @@ def _voltages(count: int) -> list[NDArray[np.float32]]:
 def _real(folder: Path) -> list[NDArray[np.uint8]]:
     from physedge_calibrate.dataset import list_pictures, read_picture
 
-    return [read_picture(path) for path in list_pictures(folder)[:MOST_REAL_FRAMES]]
+    paths = list_pictures(folder)[:MOST_REAL_FRAMES]
+    if not paths:
+        raise UsageError(
+            "PE-EXPORT-003",
+            found=f"no picture in {folder}",
+            expected="at least one picture to be replayed at every start",
+            next_step="name another folder with --golden, or leave it out for synthetic frames",
+        )
+    return [read_picture(path) for path in paths]

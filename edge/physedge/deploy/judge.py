@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from physedge_calibrate.evaluate import Evaluation, Infer, Sample, evaluate
+from physedge_calibrate.evaluate import Evaluation, Sample
 from physedge_calibrate.gate import Judgement, Tolerance, check_outputs, judge
 from physedge_calibrate.metrics.table import headline_metric
+from physedge_calibrate.spread import HERE, EngineJob, Spread, Watch, evaluate_spread
 from physedge_runtime.device import this_device
 from physedge_runtime.engines import Engine, EngineRequest, open_engine
 from physedge_runtime.manifest import DataRecord, Metric, Output, VerdictRecord
@@ -46,10 +47,11 @@ class Court:
         outputs: Of the graphs.
         samples: Labelled, in order.
         tolerance: How much of full precision must be kept.
-        threads: Of the engines.
+        threads: Of the engines, where one process evaluates.
         seed: Of the bootstrap.
         bundle_sha256: As for `EngineRequest`, where the graphs come from a bundle.
         recipe_sha256: As for `EngineRequest`.
+        spread: Where evaluations run.
     """
 
     spec: ModelSpec
@@ -60,11 +62,45 @@ class Court:
     seed: int = 0
     bundle_sha256: str = ""
     recipe_sha256: str = ""
+    spread: Spread = HERE
+
+
+def spread_over_cores(threads: int | None) -> Spread:
+    """A process a core, each on one thread; this process alone where somebody asked for a number of threads."""
+    return HERE if threads is not None else Spread(processes=this_device().cores)
 
 
 def open_graph(court: Court, graph: Graph, engine: str) -> Engine:
     """The engine with the graph, ready to run."""
-    request = EngineRequest(
+    return open_engine(engine, _request(court, graph))
+
+
+def run_graph(
+    court: Court,
+    graph: Graph,
+    engine: str,
+    advance: Advance = lambda: None,
+    watch: Watch | None = None,
+    *,
+    emulate: bool = False,
+) -> tuple[Evaluation, str]:
+    """Evaluate a graph on an engine; gives the evaluation and the engine's fingerprint.
+
+    Args:
+        court: Samples, and where they are evaluated.
+        graph: The graph.
+        engine: A name of `physedge_runtime.engines.ENGINES`.
+        advance: Called after every sample.
+        watch: Sees what goes in and comes out of the engine.
+        emulate: Compute Q/DQ in float as it is written: the graph's own numbers, without an engine's integer kernels.
+    """
+    request = replace(_request(court, graph), options={"optimise": False} if emulate else {})
+    job = EngineJob(engine=engine, request=request, spec=court.spec)
+    return evaluate_spread(job, court.samples, spread=court.spread, advance=advance, watch=watch)
+
+
+def _request(court: Court, graph: Graph) -> EngineRequest:
+    return EngineRequest(
         graph=graph.data,
         graph_sha256=graph.sha256,
         input_shape=(1, *court.spec.input_shape),
@@ -73,27 +109,6 @@ def open_graph(court: Court, graph: Graph, engine: str) -> Engine:
         bundle_sha256=court.bundle_sha256,
         recipe_sha256=court.recipe_sha256,
     )
-    return open_engine(engine, request)
-
-
-def run_graph(
-    court: Court,
-    graph: Graph,
-    engine: str,
-    advance: Advance = lambda: None,
-    watch: Callable[[Infer], Infer] = lambda infer: infer,
-) -> tuple[Evaluation, str]:
-    """Evaluate a graph on an engine; gives the evaluation and the engine's fingerprint.
-
-    Args:
-        court: The samples and how they are scored.
-        graph: The graph.
-        engine: Its engine.
-        advance: Called after every sample.
-        watch: Put around the engine's call, to see what goes in and comes out.
-    """
-    with open_graph(court, graph, engine) as opened:
-        return evaluate(watch(opened.infer), court.samples, court.spec, advance=advance), opened.fingerprint
 
 
 def judge_evaluation(court: Court, reference: Evaluation, candidate: Evaluation) -> Judgement:

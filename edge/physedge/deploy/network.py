@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 WEIGHTS_FOLDER = Path(__file__).parents[1] / "models/weights"
 DEMO_NAME = "pmrnet_e-demo"
-DEMO_WEIGHTS = WEIGHTS_FOLDER / f"{DEMO_NAME}.safetensors"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +102,7 @@ def find_network(choice: NetworkChoice) -> Network:
 
 def demo_network(choice: NetworkChoice | None = None) -> Network:
     """The built-in demo: pmrnet_e trained on synthetic scenes."""
+    weights = WEIGHTS_FOLDER / f"{DEMO_NAME}.safetensors"
     spec = read_spec(WEIGHTS_FOLDER / f"{DEMO_NAME}.toml")
     if choice is not None and (choice.weights or choice.spec):
         raise UsageError(
@@ -114,7 +114,7 @@ def demo_network(choice: NetworkChoice | None = None) -> Network:
     return Network(
         spec=spec,
         factory=REGISTRY["pmrnet_e"].factory,
-        weights=DEMO_WEIGHTS,
+        weights=weights,
         origin="the built-in demo model (no physedge.toml here)",
         is_demo=True,
     )

@@ -36,6 +36,15 @@ class SignalWatch:
     signals: list[dict[str, float]] = field(default_factory=list)
     statistics: list[dict[str, float]] = field(default_factory=list)
 
+    def fresh(self) -> SignalWatch:
+        """One that has seen nothing."""
+        return SignalWatch(self.spec)
+
+    def extend(self, later: SignalWatch) -> None:
+        """Take over what another one saw, after what this one saw."""
+        self.signals += later.signals
+        self.statistics += later.statistics
+
     def around(self, infer: Infer) -> Infer:
         """The same engine call, watched."""
 

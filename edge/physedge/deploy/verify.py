@@ -10,6 +10,7 @@ from physedge.deploy.export import Progress, no_progress
 from physedge.deploy.judge import REFERENCE_ENGINE, Court, Graph, data_record, judge_evaluation, record, run_graph
 from physedge_calibrate.dataset import subset_folder
 from physedge_calibrate.evaluate import Sample, read_samples
+from physedge_calibrate.spread import HERE, Spread
 from physedge_calibrate.tolerance import Tolerance
 from physedge_runtime.bundle import Bundle, write_atomically
 from physedge_runtime.manifest import DataRecord, VerdictRecord, canonical_json
@@ -52,6 +53,7 @@ def verify(
     threads: int | None = None,
     data: Path | None = None,
     seed: int = 0,
+    spread: Spread = HERE,
     progress: Progress = no_progress,
 ) -> Verification:
     """Replay the golden frames, and judge the graph that ships on labelled data.
@@ -64,6 +66,7 @@ def verify(
         threads: Of the engines.
         data: Folder of labelled data; its `val` where it has one.
         seed: Of the bootstrap.
+        spread: Where evaluations run.
         progress: As for `export`.
 
     Raises:
@@ -89,6 +92,7 @@ def verify(
         seed=seed,
         bundle_sha256=origin.bundle_sha256,
         recipe_sha256=origin.recipe_sha256,
+        spread=spread,
     )
     verdict = _judge(bundle, court, engine, precision, progress)
     data_hash = data_record("evaluation", [sample.image_path for sample in samples])

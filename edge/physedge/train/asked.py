@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast, get_args
 
-from physedge.deploy.network import DEMO_WEIGHTS
 from physedge.train.options import Augmentation, Physics, TrainOptions
 from physedge_runtime.errors import UsageError
 from physedge_runtime.frame import Colour
@@ -54,7 +53,7 @@ def options_from_words(
         model=model,
         data=tuple(data),
         output=output or Path("runs") / re.sub(r"[^a-z0-9_-]+", "-", model.rpartition(":")[2].lower()),
-        weights=DEMO_WEIGHTS if weights == Path("demo") else weights,
+        weights=weights,
         classes=classes_from_word(classes),
         height_px=height_px,
         width_px=width_px,

@@ -14,6 +14,7 @@ from physedge_runtime.device import this_device
 from physedge_runtime.engines.base import Engine, Outputs
 from physedge_runtime.engines.engine_cache import EngineCache, EngineKey
 from physedge_runtime.errors import EnvironmentFault, IntegrityError, missing_extra
+from physedge_runtime.ir import is_ir, unpack_ir
 from physedge_runtime.telemetry import silence_openvino
 
 if TYPE_CHECKING:
@@ -78,7 +79,14 @@ class OpenVinoEngine(Engine):
         return compiled
 
     def _compile(self, core: openvino.Core, properties: dict[str, Any]) -> openvino.CompiledModel:
-        return core.compile_model(core.read_model(model=self.request.graph), "CPU", properties)
+        return core.compile_model(self._read(core), "CPU", properties)
+
+    def _read(self, core: openvino.Core) -> openvino.Model:
+        graph = self.request.graph
+        if not is_ir(graph):
+            return core.read_model(model=graph)
+        xml, weights = unpack_ir(graph)
+        return core.read_model(model=xml, weights=weights)
 
     def _infer(self, inputs: NDArray[Any]) -> Outputs:
         assert self._request is not None

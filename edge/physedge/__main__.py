@@ -1,5 +1,0 @@
-"""`python -m physedge`: the same as the command `physedge`."""
-
-from physedge.cli import main
-
-main()

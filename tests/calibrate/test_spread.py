@@ -1,0 +1,129 @@
+"""One evaluation in this process, over two processes and over a local Ray cluster: the same figures."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from disks import write_disks
+from numpy.typing import NDArray
+from tiny_network import SIDE_PX, tiny_graph, tiny_spec
+
+from physedge_calibrate.dataset import LabelledFile, read_labelled
+from physedge_calibrate.evaluate_segmentation import SegmentationEvaluation
+from physedge_calibrate.samples import OF_THE_SET
+from physedge_calibrate.spread import EngineJob, Spread, evaluate_spread, merged
+from physedge_runtime.engines import EngineRequest
+from physedge_runtime.errors import EnvironmentFault
+
+COUNT = 26
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> list[LabelledFile]:
+    return read_labelled(write_disks(tmp_path_factory.mktemp("spread"), COUNT))
+
+
+@pytest.fixture(scope="module")
+def job() -> EngineJob:
+    graph = tiny_graph()
+    request = EngineRequest(
+        graph=graph,
+        graph_sha256=hashlib.sha256(graph).hexdigest(),
+        input_shape=(1, SIDE_PX, SIDE_PX, 3),
+        outputs={"probability": (1, 1, SIDE_PX, SIDE_PX)},
+        threads=1,
+    )
+    return EngineJob(engine="onnxruntime", request=request, spec=tiny_spec())
+
+
+@pytest.fixture(scope="module")
+def alone(job: EngineJob, samples: list[LabelledFile]) -> tuple[SegmentationEvaluation, str]:
+    found, fingerprint = evaluate_spread(job, samples)
+    assert isinstance(found, SegmentationEvaluation)
+    return found, fingerprint
+
+
+def assert_same(found: object, alone: tuple[SegmentationEvaluation, str]) -> None:
+    evaluation, fingerprint = found  # type: ignore[misc]
+    expected, name = alone
+    assert fingerprint == name
+    assert (evaluation.names, evaluation.groups, evaluation.strata) == (
+        expected.names,
+        expected.groups,
+        expected.strata,
+    )
+    for part in ("grid", "native"):
+        for column in dataclasses.fields(expected.grid):
+            values = [getattr(getattr(one, part), column.name) for one in (evaluation, expected)]
+            np.testing.assert_array_equal(*values)
+    np.testing.assert_array_equal(evaluation.probabilities, expected.probabilities)
+    assert evaluation.found_from == expected.found_from
+
+
+def test_two_processes_give_what_one_gives_in_the_order_of_the_samples(
+    job: EngineJob, samples: list[LabelledFile], alone: tuple[SegmentationEvaluation, str]
+) -> None:
+    steps: list[int] = []
+    found = evaluate_spread(job, samples, spread=Spread(processes=2), advance=lambda: steps.append(1))
+    assert_same(found, alone)
+    assert len(steps) == COUNT
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_a_local_ray_cluster_gives_the_same_and_reports_no_usage(
+    job: EngineJob,
+    samples: list[LabelledFile],
+    alone: tuple[SegmentationEvaluation, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ray = pytest.importorskip("ray")
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "1")
+    found = evaluate_spread(job, samples, spread=Spread(ray="local"))
+    assert_same(found, alone)
+    from ray._common.usage import usage_lib
+
+    assert not usage_lib.usage_stats_enabled()
+    assert not ray.is_initialized()
+
+
+def test_no_cluster_at_the_address_is_one_sentence(job: EngineJob, samples: list[LabelledFile]) -> None:
+    pytest.importorskip("ray")
+    with pytest.raises(EnvironmentFault, match=r"PE-RAY-001: no Ray cluster at 127\.0\.0\.1:9"):
+        evaluate_spread(job, samples, spread=Spread(ray="127.0.0.1:9"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """An evaluation with every kind of field."""
+
+    names: tuple[str, ...]
+    classes: tuple[str, ...] = field(metadata={OF_THE_SET: True})
+    scores_of: NDArray[np.float64]
+    outputs: dict[str, NDArray[np.float64]]
+    limit: float
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def row(*names: str, limit: float = 0.5) -> Row:
+    numbers = np.arange(len(names), dtype=np.float64)
+    return Row(names=names, classes=("a", "b"), scores_of=numbers, outputs={"more": numbers[:, None]}, limit=limit)
+
+
+def test_columns_are_joined_and_what_belongs_to_the_set_stays() -> None:
+    found = merged([row("x", "y"), row("z", "w")])  # type: ignore[list-item]
+    assert found.names == ("x", "y", "z", "w")
+    assert found.classes == ("a", "b")  # type: ignore[attr-defined]
+    assert found.outputs["more"].shape == (4, 1)  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match="disagree about limit"):
+        merged([row("x"), row("y", limit=0.4)])  # type: ignore[list-item]
+
+
+def test_processes_are_counted_from_one() -> None:
+    with pytest.raises(ValueError, match="at least one process"):
+        Spread(processes=0)
