@@ -1,4 +1,4 @@
-"""`physedge report`: one folder for the reviewer."""
+"""`physedge report`: one page for a person, or one folder for the reviewer."""
 
 from __future__ import annotations
 
@@ -16,15 +16,70 @@ _REQUIREMENTS = Path("docs/requirements.toml")
 
 def report(
     bundle: Annotated[Path, typer.Argument(help="NAME.physedge")],
-    pack: Annotated[Path, typer.Option("--pack", help="Folder for the pack.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The page; NAME.report.html beside the bundle if not said.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="The data that judged it: the page then shows the worst frames.")
+    ] = None,
+    frames: Annotated[int, typer.Option("--frames", min=1, max=64, help="Worst frames to show.")] = 8,
+    pack: Annotated[
+        Path | None, typer.Option("--pack", help="Write the reviewer's folder there instead of the page.")
+    ] = None,
     requirements: Annotated[
-        Path, typer.Option("--requirements", help="Requirements, hazards and anomalies.")
+        Path, typer.Option("--requirements", help="With --pack: requirements, hazards and anomalies.")
     ] = _REQUIREMENTS,
     results: Annotated[
-        Path | None, typer.Option("--results", help="The last run of the tests: pytest --junitxml=FILE.")
+        Path | None, typer.Option("--results", help="With --pack: the last run of the tests, pytest --junitxml=FILE.")
     ] = None,
     trust: TrustOption = None,
     json_output: JsonOption = False,
+) -> None:
+    """Write one self-contained page: verdict, candidates, coverage, sensitivity, worst frames, how to reproduce."""
+    if pack is None:
+        _write_page(bundle, output, data, frames, trust, json_output)
+    else:
+        _write_pack(bundle, pack, requirements, results, trust, json_output)
+
+
+def _write_page(
+    bundle: Path, output: Path | None, data: Path | None, frames: int, trust: list[Path] | None, json_output: bool
+) -> None:
+    from physedge.cli.console import progress
+    from physedge.deploy.report_page import candidates_of, shipped_entry, write_page
+    from physedge.deploy.worst_frames import SideBySide, answer_side_by_side, worst_scores
+    from physedge_runtime.bundle import read_bundle, write_atomically
+
+    opened = read_bundle(bundle, trust=trust)
+    judged, entry = candidates_of(opened), shipped_entry(opened)
+    worst = worst_scores(judged, entry, most=frames) if judged is not None else ()
+    shown: tuple[SideBySide, ...] = ()
+    if data is not None and judged is not None:
+        with progress("answering the worst frames again", len(worst)) as advance:
+            shown = answer_side_by_side(opened, data, worst, engine=judged["engine"], advance=advance)
+    path = output or bundle.with_name(f"{bundle.name.removesuffix('.physedge')}.report.html")
+    write_atomically(path, write_page(opened, worst, shown).encode("utf-8"))
+    if data is not None and judged is not None and not shown:
+        say(f"none of the judged frames is in {data}: the page has no pictures", json_output=json_output)
+    say(f"verdict {opened.manifest.verdict}   wrote {path}", json_output=json_output)
+    emit(
+        {
+            "schema_version": 1,
+            "page": str(path),
+            "verdict": str(opened.manifest.verdict),
+            "worst": [{"name": one.name, "loss": one.loss} for one in worst],
+        },
+        json_output,
+    )
+
+
+def _write_pack(
+    bundle: Path,
+    pack: Path,
+    requirements: Path,
+    results: Path | None,
+    trust: list[Path] | None,
+    json_output: bool,
 ) -> None:
     """Collect verdicts, card, bill of materials, requirement-to-test trace, hazards and known anomalies."""
     from physedge.deploy.report import Evidence, write_pack

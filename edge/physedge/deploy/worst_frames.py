@@ -1,0 +1,169 @@
+"""The frames on which what ships lost most against full precision, answered again and put side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from physedge.deploy.judge import REFERENCE_ENGINE
+from physedge_calibrate.dataset import subset_folder
+from physedge_calibrate.evaluate import Sample, read_samples
+from physedge_runtime.bundle import Bundle
+from physedge_runtime.decode import foreground
+from physedge_runtime.frame import Frame
+from physedge_runtime.net import Net
+from physedge_runtime.resize import to_frame
+from physedge_runtime.spec import ModelSpec, Task
+
+_WIDEST_PX = 300
+_FILL = 0.22
+_TRUTH = np.array([70, 210, 110], np.float64)
+_ANSWER = np.array([255, 190, 40], np.float64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameScore:
+    """How one evaluated frame scored.
+
+    Attributes:
+        name: Of the sample.
+        group: Patient or sequence.
+        stratum: Kind of sample.
+        reference: Score of full precision.
+        shipped: Score of what ships.
+        loss: What was lost, positive where what ships is worse.
+    """
+
+    name: str
+    group: str
+    stratum: str
+    reference: float
+    shipped: float
+    loss: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SideBySide:
+    """One frame as people look at it.
+
+    Attributes:
+        score: How it scored.
+        panels: Title and picture uint8 (height, width, 3), all of one size; empty for a task without pictures.
+        lines: Answers in words, for a task whose answers are no pictures.
+    """
+
+    score: FrameScore
+    panels: tuple[tuple[str, NDArray[np.uint8]], ...] = ()
+    lines: tuple[str, ...] = ()
+
+
+def worst_scores(table: Mapping[str, Any], entry: str, *, most: int) -> tuple[FrameScore, ...]:
+    """The frames that lost most in `entry`, of those that lost alike the ones with the worst score.
+
+    Args:
+        table: The table of candidates, as `choosing.evidence` wrote it.
+        entry: The graph that ships.
+        most: Frames to give.
+    """
+    sign = 1.0 if table["higher_is_better"] else -1.0
+    frames = [
+        FrameScore(
+            name=sample["name"],
+            group=sample["group"],
+            stratum=sample["stratum"],
+            reference=sample["reference"],
+            shipped=sample["scores"][entry],
+            loss=sign * (sample["reference"] - sample["scores"][entry]),
+        )
+        for sample in table["samples"]
+        if entry in sample["scores"]
+    ]
+    return tuple(sorted(frames, key=lambda frame: (-frame.loss, sign * frame.shipped, frame.name))[:most])
+
+
+def answer_side_by_side(
+    bundle: Bundle,
+    data: Path,
+    scores: Sequence[FrameScore],
+    *,
+    engine: str,
+    advance: Callable[[], object] = lambda: None,
+) -> tuple[SideBySide, ...]:
+    """The frames with truth, full precision's answer and that of what ships; frames that are not there are left out.
+
+    Args:
+        bundle: The bundle.
+        data: Folder of the labelled data that judged it.
+        scores: Of the frames.
+        engine: That the bundle ships for.
+        advance: Called after every frame.
+    """
+    spec = bundle.manifest.spec
+    samples = {sample.name: sample for sample in read_samples(subset_folder(data, "val"), spec)}
+    there = [(score, samples[score.name]) for score in scores if score.name in samples]
+    if not there:
+        return ()
+    shown = []
+    with (
+        bundle.open(engine=REFERENCE_ENGINE, precision="fp32", allow_rejected=True) as full,
+        bundle.open(engine=engine, allow_rejected=True) as shipped,
+    ):
+        for score, sample in there:
+            if spec.task is Task.SEGMENTATION:
+                shown.append(SideBySide(score=score, panels=_masks(sample, spec, full, shipped)))
+            else:
+                shown.append(SideBySide(score=score, lines=_words(sample, spec, full, shipped)))
+            advance()
+    return tuple(shown)
+
+
+def _masks(sample: Sample, spec: ModelSpec, full: Net, shipped: Net) -> tuple[tuple[str, NDArray[np.uint8]], ...]:
+    picture = sample.picture()
+    truth: NDArray[np.uint8] = sample.labels()  # type: ignore[attr-defined]  # a sample of a segmentation has a mask
+    answers = [_mask(net, picture, spec) for net in (full, shipped)]
+    panels = [
+        ("input", picture),
+        ("truth", _outlined(picture, truth > 0, _TRUTH)),
+        ("full precision", _outlined(picture, answers[0] > 0, _ANSWER)),
+        ("shipped", _outlined(picture, answers[1] > 0, _ANSWER)),
+    ]
+    step = max(1, -(-picture.shape[1] // _WIDEST_PX))
+    return tuple((title, np.ascontiguousarray(values[::step, ::step])) for title, values in panels)
+
+
+def _mask(net: Net, picture: NDArray[np.uint8], spec: ModelSpec) -> NDArray[np.uint8]:
+    assert spec.frame is not None
+    probability = net.outputs(net.prepare(Frame(pixels=picture)))["probability"][0]
+    return to_frame(foreground(probability, spec.threshold), spec.frame, (picture.shape[0], picture.shape[1]))
+
+
+def _outlined(picture: NDArray[np.uint8], where: NDArray[np.bool_], colour: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """The picture with an area tinted and its outline drawn."""
+    shown = picture.astype(np.float64)
+    shown[where] = (1 - _FILL) * shown[where] + _FILL * colour
+    padded = np.pad(where, 2)
+    inner = padded.copy()
+    for axis in (0, 1):
+        for shift in (-2, -1, 1, 2):
+            inner &= np.roll(padded, shift, axis=axis)
+    shown[where & ~inner[2:-2, 2:-2]] = colour
+    return shown.astype(np.uint8)
+
+
+def _words(sample: Sample, spec: ModelSpec, full: Net, shipped: Net) -> tuple[str, ...]:
+    frame = Frame(pixels=sample.picture())
+    lines = [f"truth: {sample.stratum}"] if sample.stratum else []
+    for title, net in (("full precision", full), ("shipped", shipped)):
+        outputs = net.outputs(net.prepare(frame))
+        if spec.task is Task.CLASSIFICATION:
+            answer = outputs["probability"][0]
+            lines.append(f"{title}: " + ", ".join(f"{n} {p:.3f}" for n, p in zip(spec.classes, answer, strict=True)))
+        else:
+            image = outputs["image"][0]
+            lines.append(f"{title}: values {image.min():.4g} to {image.max():.4g}, mean {image.mean():.4g}")
+    return tuple(lines)

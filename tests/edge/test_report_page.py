@@ -1,0 +1,116 @@
+"""`physedge report BUNDLE`: one page that needs nothing beside itself, the verdict first, the worst frames shown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from disks import write_disks
+from tiny_network import tiny_contents, tiny_graph
+from typer.testing import CliRunner
+
+from physedge.cli.app import build_app
+from physedge.deploy.candidates import Made
+from physedge.deploy.choosing import ENTRY, choose_candidate, evidence, full_precision, judge_candidate, set_bar
+from physedge.deploy.export import no_progress
+from physedge.deploy.judge import Court, Graph
+from physedge.deploy.worst_frames import worst_scores
+from physedge_calibrate.dataset import read_labelled
+from physedge_calibrate.tolerance import standard
+from physedge_runtime.verdict import Verdict
+
+FULL, WORSE = "model.onnx", "model.int8-cpu.onnx"
+
+
+@pytest.fixture
+def judged_bundle(tmp_path: Path, write_tiny: Callable[..., Path]) -> Path:
+    """A bundle that ships a graph which is worse on purpose, with the table of candidates that judged it."""
+    manifest, _ = tiny_contents()
+    samples = read_labelled(write_disks(tmp_path / "data/val", 24), 1)
+    court = Court(
+        spec=manifest.spec, outputs=manifest.outputs, samples=samples, tolerance=standard(), threads=1, seed=0
+    )
+    made = [
+        full_precision(Graph(entry=FULL, precision="fp32", data=tiny_graph())),
+        Made(
+            graph=Graph(entry=WORSE, precision="int8", data=tiny_graph(bias=-3.1)), method="by hand", int8_mac_share=0.5
+        ),
+    ]
+    bar = set_bar(court, made[0].graph, "onnxruntime", None, no_progress)
+    judged = [judge_candidate(bar, one, no_progress, always_simulate=True) for one in made]
+    choice, bench = choose_candidate(bar, judged, no_progress)
+    assert choice.chosen is not None
+    assert choice.chosen.name == FULL
+    (artefact,) = manifest.artefacts
+    lower = artefact.model_copy(
+        update={"entry": WORSE, "precision": "int8", "golden_mean_bound": 1.0, "golden_max_bound": 1.0}
+    )
+    return write_tiny(
+        "judged.rejected",
+        contents={WORSE: made[1].graph.data, ENTRY: evidence(bar, judged, choice, bench)},
+        artefacts=(artefact, lower),
+        shipped={"onnxruntime": WORSE},
+        verdict=Verdict.REJECT,
+        verdicts=tuple(one.record for one in judged),
+    )
+
+
+class Pictures(HTMLParser):
+    """The sources of all pictures and links of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sources: list[str] = []
+
+    def handle_starttag(self, _tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.sources += [value or "" for name, value in attrs if name in ("src", "href")]
+
+
+def report(bundle: Path, *words: str) -> str:
+    result = CliRunner().invoke(build_app(), ["report", str(bundle), *words], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    (path,) = re.findall(r"wrote (\S+)", result.output.replace("\n", ""))
+    return Path(path).read_text("utf-8")
+
+
+def test_the_verdict_comes_first_and_every_candidate_with_its_reason(judged_bundle: Path) -> None:
+    text = report(judged_bundle)
+    assert text.index("REJECT") < text.index("Candidates") < text.index("Worst frames") < text.index("reproduce")
+    assert "lost by rounding" in text
+    assert "ships: the fastest that passes" in text
+    assert "give the data with <code>--data DIR</code>" in text
+    assert "data:image" not in text
+
+
+def test_with_the_data_the_worst_frames_stand_side_by_side_and_nothing_is_loaded_from_elsewhere(
+    judged_bundle: Path, tmp_path: Path
+) -> None:
+    text = report(judged_bundle, "--data", str(tmp_path / "data"), "--frames", "3")
+    found = Pictures()
+    found.feed(text)
+    assert len(found.sources) == 3 * 4
+    assert all(source.startswith("data:image/png;base64,") for source in found.sources)
+    for title in ("input", "truth", "full precision", "shipped"):
+        assert text.count(f"<figcaption>{title}</figcaption>") == 3
+
+
+def test_the_worst_are_those_that_lost_most() -> None:
+    table = {
+        "higher_is_better": True,
+        "samples": [
+            {"name": name, "group": "g", "stratum": "", "reference": before, "scores": {"x": after}}
+            for name, before, after in (("a", 0.9, 0.9), ("b", 0.9, 0.5), ("c", 0.2, 0.2), ("d", 0.8, 0.9))
+        ],
+    }
+    assert [frame.name for frame in worst_scores(table, "x", most=3)] == ["b", "c", "a"]
+    table["higher_is_better"] = False
+    assert [frame.name for frame in worst_scores(table, "x", most=2)] == ["d", "a"]
+
+
+def test_a_bundle_that_nobody_judged_has_a_page_too(write_tiny: Callable[..., Path]) -> None:
+    text = report(write_tiny())
+    assert "NOT RUN" in text
+    assert "Candidates" not in text
