@@ -114,17 +114,26 @@ class FrameSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VoltageSpec:
-    """The declared form of one frame of measured voltages: float32 (batch, count), in volts.
+    """The declared form of one frame of measured voltages, in volts, and of the body that they were measured on.
 
     Attributes:
         count: Voltages a frame.
         electrodes: Electrodes around the body.
-        protocol: Name of the injection and measurement patterns, for example `adjacent`.
+        protocol: Name of the injection and measurement patterns, for example `adjacent` (`voltage_protocol`).
+        reference: The network takes in float32 (batch, 2, count): the frame of the body at rest, then the frame of
+            now; without it (batch, count).
+        radius_m: Radius of the body in metres.
+        cover: Fraction of the boundary that electrodes cover.
+        clockwise: Electrodes are numbered clockwise, seen from above; the first stands at the top.
     """
 
     count: int
     electrodes: int
     protocol: str
+    reference: bool = False
+    radius_m: float = 0.14
+    cover: float = 0.5
+    clockwise: bool = False
 
     def __post_init__(self) -> None:
         if self.count < 1 or self.electrodes < 2:
@@ -134,11 +143,18 @@ class VoltageSpec:
                 expected="at least 1 voltage and 2 electrodes",
                 next_step="correct [voltages] in the specification",
             )
+        if not (self.radius_m > 0 and 0 < self.cover < 1):
+            raise UsageError(
+                "PE-SPEC-002",
+                found=f"a body of {self.radius_m:g} m that electrodes cover by {self.cover:g}",
+                expected="a radius above 0 and a cover between 0 and 1",
+                next_step="correct [voltages] in the specification",
+            )
 
     @property
-    def shape(self) -> tuple[int]:
-        """(voltage,) of one frame."""
-        return (self.count,)
+    def shape(self) -> tuple[int, ...]:
+        """(voltage,) of one frame, or (2, voltage) with its reference."""
+        return (2, self.count) if self.reference else (self.count,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,9 +162,9 @@ class Frame:
     """One frame on its way from a source to a result.
 
     Attributes:
-        pixels: uint8 (height, width, 3) or (height, width), any size; or float32 (voltage,) in volts. Read only by
-        agreement:
-            whoever holds a frame may keep it, nobody writes into it.
+        pixels: uint8 (height, width, 3) or (height, width), any size; or float32 (voltage,) in volts, or
+            (2, voltage) with the reference first. Read only by agreement: whoever holds a frame may keep it, nobody
+            writes into it.
         frame_id: Sequence number given at capture, rising by one a captured frame; a gap is a loss.
         captured_ns: Monotonic clock at capture, nanoseconds.
         colour: Channel order of `pixels`.

@@ -9,7 +9,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import typer
 from typer.testing import CliRunner
 
 from physedge.cli.synth import synth
@@ -190,13 +189,11 @@ def test_a_video_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 
 def test_the_verb_prints_people_text_or_one_object(tmp_path: Path) -> None:
-    app = typer.Typer()
-    app.command()(synth)
     size = ["--frames", "2", "--height", "64", "--width", "64", "--no-video"]
-    plain = CliRunner().invoke(app, ["ultrasound", "--out", str(tmp_path / "a"), *size])
+    plain = CliRunner().invoke(synth, ["ultrasound", "--out", str(tmp_path / "a"), *size])
     assert plain.exit_code == 0
     assert "1 training and 1 validation frames of 2 scenes written" in plain.stdout
-    machine = CliRunner().invoke(app, ["ultrasound", "--out", str(tmp_path / "a"), *size, "--json"])
+    machine = CliRunner().invoke(synth, ["ultrasound", "--out", str(tmp_path / "a"), *size, "--json"])
     assert machine.exit_code == 0
     record = json.loads(machine.stdout)
     assert record["reused"] is True

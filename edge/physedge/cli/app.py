@@ -57,7 +57,11 @@ def build_app() -> typer.Typer:
 
     for verb in _VERBS:
         module = importlib.import_module(f"physedge.cli.{verb}")
-        app.command(verb)(getattr(module, verb))
+        command = getattr(module, verb)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=verb)
+        else:
+            app.command(verb)(command)
     return app
 
 

@@ -1,7 +1,8 @@
-"""`physedge synth`: a synthetic data set with exact masks, and a video."""
+"""`physedge synth KIND`: a synthetic data set with exact truth, every kind with options of its own."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,43 +10,58 @@ import typer
 
 from physedge.cli.console import emit, progress, say
 from physedge.cli.options import JsonOption, SeedOption
+from physedge.cli.synth_eit import eit
 
 if TYPE_CHECKING:
     from physedge.data.synthesis import SynthesisSummary
 
 
-def synth(
-    kind: Annotated[str, typer.Argument(help="ultrasound or endoscopy.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the data set; new or empty.")],
-    frames: Annotated[int, typer.Option("--frames", help="Frames of train and val together.")] = 1000,
-    seed: SeedOption = 0,
-    height: Annotated[int, typer.Option("--height", help="Picture height in pixels, even.")] = 480,
-    width: Annotated[int, typer.Option("--width", help="Picture width in pixels, even.")] = 640,
-    val_fraction: Annotated[
-        float, typer.Option("--val-fraction", help="Share of the scenes that validate, 0 to 0.5.")
-    ] = 0.2,
-    video: Annotated[bool, typer.Option("--video/--no-video", help="A film of at most 300 frames besides.")] = True,
-    json_output: JsonOption = False,
-) -> None:
-    """Draw scenes by their physics: pictures, exact masks, and a video; the same seed gives the same bytes."""
-    from physedge.data.synthesis import LONGEST_VIDEO_FRAMES
-    from physedge.data.synthesize import synthesize
+synth = typer.Typer(
+    help="Draw or simulate a data set by its physics, with exact truth; the same seed gives the same bytes.",
+    no_args_is_help=True,
+)
 
-    total = frames + video * min(frames, LONGEST_VIDEO_FRAMES)
-    with progress(f"Drawing {kind} scenes", total) as advance:
-        summary = synthesize(
-            kind,
-            out,
-            frames,
-            seed,
-            val_fraction=val_fraction,
-            height_px=height,
-            width_px=width,
-            video=video,
-            progress=advance,
-        )
-    say(*_sentences(summary), json_output=json_output)
-    emit(as_json(summary), json_output)
+
+def _scenes(kind: str) -> Callable[..., None]:
+    """The command that draws one kind of scene."""
+
+    def draw(
+        out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the data set; new or empty.")],
+        frames: Annotated[int, typer.Option("--frames", help="Frames of train and val together.")] = 1000,
+        seed: SeedOption = 0,
+        height: Annotated[int, typer.Option("--height", help="Picture height in pixels, even.")] = 480,
+        width: Annotated[int, typer.Option("--width", help="Picture width in pixels, even.")] = 640,
+        val_fraction: Annotated[
+            float, typer.Option("--val-fraction", help="Share of the scenes that validate, 0 to 0.5.")
+        ] = 0.2,
+        video: Annotated[bool, typer.Option("--video/--no-video", help="A film of at most 300 frames besides.")] = True,
+        json_output: JsonOption = False,
+    ) -> None:
+        from physedge.data.synthesis import LONGEST_VIDEO_FRAMES
+        from physedge.data.synthesize import synthesize
+
+        total = frames + video * min(frames, LONGEST_VIDEO_FRAMES)
+        with progress(f"Drawing {kind} scenes", total) as advance:
+            summary = synthesize(
+                kind,
+                out,
+                frames,
+                seed,
+                val_fraction=val_fraction,
+                height_px=height,
+                width_px=width,
+                video=video,
+                progress=advance,
+            )
+        say(*_sentences(summary), json_output=json_output)
+        emit(as_json(summary), json_output)
+
+    return draw
+
+
+for _kind in ("ultrasound", "endoscopy"):
+    synth.command(_kind, help=f"Draw {_kind} scenes: pictures, exact masks, and a video.")(_scenes(_kind))
+synth.command("eit")(eit)
 
 
 def _sentences(summary: SynthesisSummary) -> list[str]:

@@ -1,0 +1,1 @@
+"""Electrical impedance tomography: forward model, classical reconstructions, simulation."""
