@@ -114,7 +114,7 @@ class Net:
     def prepare(self, frame: Frame) -> NDArray[Any]:
         """The graph's input for a frame: (1, height, width, channel) uint8 or (1, voltage) float32."""
         if self.spec.frame is None:
-            return check_voltages(frame.pixels, self.spec.input_shape[0])[np.newaxis]
+            return check_voltages(frame.pixels, self.spec.input_shape)[np.newaxis]
         return prepare(frame, self.spec.frame)[np.newaxis]
 
     def outputs(self, inputs: NDArray[Any]) -> Outputs:
@@ -292,18 +292,20 @@ def runs_on(entry: str, engine: str) -> bool:
     return engine == "tensorrt" or entry not in _ONLY_TENSORRT
 
 
-def check_voltages(voltages: NDArray[Any], count: int) -> NDArray[np.float32]:
-    """One frame of voltages as float32 (voltage,).
+def check_voltages(voltages: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """One frame of voltages as float32 of the declared shape: (voltage,), or (2, voltage) with its reference.
 
     Raises:
         UsageError: Another number of values (`PE-FRAME-002`).
     """
-    values = np.asarray(voltages, np.float32).reshape(-1)
-    if values.size != count:
+    values = np.asarray(voltages, np.float32)
+    if values.shape != shape:
+        has_reference = values.ndim == 2 and len(values) == 2
+        found = f"{values.shape[-1] if values.ndim else 1} voltages in a frame"
         raise UsageError(
             "PE-FRAME-002",
-            found=f"{values.size} voltages in a frame",
-            expected=f"{count}",
+            found=f"{found}{' and its reference' if has_reference else ''}",
+            expected=f"{shape[-1]}{' and a reference frame before it' if len(shape) == 2 else ''}",
             next_step="check the protocol of the device against the bundle",
         )
     return np.ascontiguousarray(values)

@@ -134,4 +134,4 @@ def test_a_reconstruction_has_its_image() -> None:
 
 def test_voltages_of_another_protocol_are_refused() -> None:
     with pytest.raises(UsageError, match=r"PE-FRAME-002.*7 voltages"):
-        check_voltages(np.zeros(7), 208)
+        check_voltages(np.zeros(7), (208,))

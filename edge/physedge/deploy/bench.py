@@ -229,7 +229,9 @@ def _golden(bundle: Bundle) -> tuple[NDArray[Any], dict[str, NDArray[np.float32]
     case, spec = bundle.manifest.golden[0], bundle.manifest.spec
     raw = bundle.read(case.frame)
     if spec.frame is None:
-        inputs: NDArray[Any] = check_voltages(np.frombuffer(raw, "<f4"), spec.input_shape[0])[np.newaxis]
+        inputs: NDArray[Any] = check_voltages(np.frombuffer(raw, "<f4").reshape(spec.input_shape), spec.input_shape)[
+            np.newaxis
+        ]
     else:
         inputs = prepare(Frame(pixels=np.frombuffer(raw, np.uint8).reshape(case.shape)), spec.frame)[np.newaxis]
     return inputs, {name: np.frombuffer(bundle.read(entry), "<f4") for name, entry in case.outputs.items()}

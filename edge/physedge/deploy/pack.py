@@ -217,7 +217,7 @@ def _golden_entries(contents: Contents) -> tuple[dict[str, bytes], tuple[GoldenC
 
 def _input(frame: NDArray[Any], spec: ModelSpec) -> NDArray[Any]:
     if spec.frame is None:
-        return check_voltages(frame, spec.input_shape[0])[np.newaxis]
+        return check_voltages(frame, spec.input_shape)[np.newaxis]
     return prepare(Frame(pixels=frame), spec.frame)[np.newaxis]
 
 

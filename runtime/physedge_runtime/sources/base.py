@@ -7,10 +7,10 @@ is bounded by `READ_WAIT_S`, so that a stream that is told to stop does stop.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from physedge_runtime.errors import SourceError
-from physedge_runtime.frame import Frame
+from physedge_runtime.frame import Frame, VoltageSpec
 
 READ_WAIT_S = 0.2
 
@@ -67,4 +67,17 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Give the device or file back; further calls do nothing."""
+        ...
+
+
+@runtime_checkable
+class Measuring(Protocol):
+    """A source of measurements, which must know in what form the network takes them in."""
+
+    def declare(self, spec: VoltageSpec | None) -> None:
+        """Say what the network takes in, before the first frame; None: nobody knows.
+
+        Raises:
+            PhysedgeError: The source has nothing of this form.
+        """
         ...

@@ -10,6 +10,7 @@ from typing import Self
 
 from physedge_runtime.results import Result
 from physedge_runtime.sinks.base import Sink
+from physedge_runtime.sources.base import Measuring
 from physedge_runtime.stream.clock import Clock, monotonic_ns
 from physedge_runtime.stream.options import SourceLike, StreamOptions, as_source
 from physedge_runtime.stream.shell import Answering, OnEvent, Shell
@@ -150,7 +151,8 @@ def stream(
 
     Raises:
         SourceError: The source is not there.
-        UsageError: An option is out of range (`PE-STREAM-002`, `PE-STREAM-003`).
+        UsageError: An option is out of range (`PE-STREAM-002`, `PE-STREAM-003`), or the source measures something
+            else than the network takes in (`PE-FRAME-003`, `PE-SRC-018`).
         SafeState: While iterating: the stream gave up answering (`PE-STREAM-001`).
     """
     options = StreamOptions(
@@ -164,7 +166,10 @@ def stream(
         record=record,
         keep_passing=keep_passing,
     )
-    shell = Shell(net, as_source(source, options), options, sinks, on_event, clock)
+    opened = as_source(source, options)
+    if isinstance(opened, Measuring):
+        opened.declare(getattr(getattr(net, "spec", None), "voltages", None))
+    shell = Shell(net, opened, options, sinks, on_event, clock)
     running = Stream(shell)
     shell.start()
     return running

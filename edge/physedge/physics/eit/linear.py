@@ -7,6 +7,7 @@ prior alone; leaving an electrode out changes the small core only, so a bank for
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,9 @@ from physedge.physics.eit.mesh import mesh_of_at_most
 from physedge.physics.eit.pixels import IMAGE_PX, disk_mask, laplacian, mean_over_triangles, pixel_centres
 from physedge.physics.eit.tank import Tank
 from physedge_runtime.voltage_protocol import VoltageProtocol
+
+if TYPE_CHECKING:
+    from scipy.sparse import csc_matrix
 
 CONTACT_IMPEDANCE = 0.01
 SIMULATION_TRIANGLES = 4096
@@ -94,18 +98,18 @@ class GaussianPrior:
 
     Attributes:
         noise: float64 (voltage,) standard deviation of the differences.
-        spread: float64 (pixel, voltage): prior covariance times Jacobian, transposed.
-        seen: float64 (voltage, voltage): Jacobian times `spread`.
-        variance: float64 (pixel,): prior variance.
-        jacobian: float64 (voltage, pixel).
+        basis: float64 (pixel, rank), orthonormal: what images can be made of.
+        scale: float64 (rank, voltage): prior covariance times Jacobian, transposed, in that basis.
+        seen: float64 (voltage, voltage): Jacobian times prior covariance times Jacobian, transposed.
+        precision: sparse (pixel inside, pixel inside): inverse of the prior covariance.
         inside: bool (pixel,).
     """
 
     noise: NDArray[np.float64]
-    spread: NDArray[np.float64]
+    basis: NDArray[np.float64]
+    scale: NDArray[np.float64]
     seen: NDArray[np.float64]
-    variance: NDArray[np.float64]
-    jacobian: NDArray[np.float64]
+    precision: csc_matrix
     inside: NDArray[np.bool_]
 
     def reconstruction(self, kept: NDArray[np.bool_] | None = None) -> LinearReconstruction:
@@ -114,38 +118,41 @@ class GaussianPrior:
         Args:
             kept: bool (voltage,) of those that may be used; all where None.
         """
-        basis, scale = _range(self.spread)
-        core = np.zeros((basis.shape[1], len(self.noise)))
+        core = np.zeros((self.basis.shape[1], len(self.noise)))
         use = np.ones(len(self.noise), bool) if kept is None else kept
         small = self.seen[np.ix_(use, use)] + np.diag(self.noise[use] ** 2)
-        core[:, use] = np.linalg.solve(small, scale[:, use].T).T
-        return LinearReconstruction(basis=basis, core=core)
+        core[:, use] = np.linalg.solve(small, self.scale[:, use].T).T
+        return LinearReconstruction(basis=self.basis, core=core)
 
     def posterior_deviation(self) -> NDArray[np.float64]:
         """(pixel,): posterior standard deviation, 0 outside."""
         small = self.seen + np.diag(self.noise**2)
-        gained = np.einsum("pv,vp->p", self.spread, np.linalg.solve(small, self.spread.T))
-        return np.sqrt(np.clip(self.variance - gained, 0, None))
+        gained = np.einsum("pr,rp->p", self.basis, self.scale @ np.linalg.solve(small, self.scale.T) @ self.basis.T)
+        variance = np.zeros(self.inside.size)
+        variance[self.inside] = _diagonal_of_inverse(self.precision)
+        return np.sqrt(np.clip(variance - gained, 0, None))
 
 
 def _range(spread: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """An orthonormal basis (pixel, rank) of the columns, and `spread` in it (rank, voltage)."""
-    left, values, right = np.linalg.svd(spread, full_matrices=False)
+    # By a thin QR first: the matrix is tall.
+    tall, square = np.linalg.qr(spread)
+    left, values, right = np.linalg.svd(square)
     rank = int((values > _RANK_THRESHOLD * values[0]).sum())
-    return left[:, :rank], values[:rank, None] * right[:rank]
+    return tall @ left[:, :rank], values[:rank, None] * right[:rank]
 
 
 def noser(
     linearisation: Linearisation,
     *,
     smoothness: float = 1.0,
-    sensitivity: float = 0.05,
-    strength: float = 1.0,
+    sensitivity: float = 0.2,
+    strength: float = 100.0,
     noise: NDArray[np.float64] | None = None,
 ) -> GaussianPrior:
-    """NOSER with a Laplace prior: precision `strength * (sensitivity * sqrt(diag(J'J) / mean) + smoothness * L + ...)`.
+    """NOSER with a Laplace prior: precision `strength * (sensitivity * diagonal + smoothness * L)`.
 
-    The square root of the sensitivity evens out how well the middle and the border are seen (Adler and Lionheart,
+    The diagonal is the square root of that of J'J over its mean: it evens out how well the middle and the border are seen (Adler and Lionheart,
     Physiol. Meas. 27:S25, 2006).
 
     Args:
@@ -166,29 +173,32 @@ def noser(
     precision = strength * (
         smoothness * laplacian(linearisation.side_px)[inside][:, inside] + sensitivity * diags(diagonal)
     )
-    factors = splu(precision.tocsc(), permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True})
+    precision = precision.tocsc()
+    factors = splu(precision, permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True})
     spread = np.zeros((inside.size, len(noise)))
     spread[inside] = factors.solve(np.ascontiguousarray(jacobian.T))
-    variance = np.zeros(inside.size)
-    variance[inside] = _diagonal_of_inverse(factors, int(inside.sum()))
+    basis, scale = _range(spread)
     return GaussianPrior(
         noise=noise,
-        spread=spread,
+        basis=basis,
+        scale=scale,
         seen=linearisation.jacobian @ spread,
-        variance=variance,
-        jacobian=linearisation.jacobian,
+        precision=precision,
         inside=inside,
     )
 
 
-def _diagonal_of_inverse(factors: object, size: int, block: int = 512) -> NDArray[np.float64]:
-    """The diagonal of the inverse, some columns at a time."""
+def _diagonal_of_inverse(matrix: csc_matrix, block: int = 128) -> NDArray[np.float64]:
+    """The diagonal of the inverse of a sparse matrix, some columns at a time."""
+    from scipy.sparse.linalg import splu
+
+    factors, size = splu(matrix, permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True}), matrix.shape[0]
     diagonal = np.empty(size)
     for start in range(0, size, block):
-        stop = min(start + block, size)
-        unit = np.zeros((size, stop - start))
-        unit[np.arange(start, stop), np.arange(stop - start)] = 1
-        diagonal[start:stop] = factors.solve(unit)[np.arange(start, stop), np.arange(stop - start)]  # type: ignore[attr-defined]
+        place = np.arange(start, min(start + block, size))
+        unit = np.zeros((size, len(place)))
+        unit[place, np.arange(len(place))] = 1
+        diagonal[place] = factors.solve(unit)[place, np.arange(len(place))]
     return diagonal
 
 
@@ -197,7 +207,7 @@ def greit(
     *,
     target_radius: float = 0.05,
     blur_radius: float = 0.2,
-    strength: float = 1.0,
+    strength: float = 10.0,
     noise: NDArray[np.float64] | None = None,
 ) -> LinearReconstruction:
     """A matrix trained as GREIT's (Adler et al., Physiol. Meas. 30:S35, 2009).

@@ -1,0 +1,81 @@
+"""`eit_unrolled`: gradient steps on the misfit, each followed by a small network that stands for the prior.
+
+x <- x - P_k(x, eta_k J' W (J x - d)),   five steps, P_k of three convolutions, eta_k > 0 learned
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from physedge.models.blocks.impedance import ForwardOperator
+from physedge.models.impedance import ImpedanceNetwork, Refinement
+from physedge_runtime.frame import VoltageSpec
+
+STEPS, WIDTH = 5, 32
+_FIRST_STEP = 30.0
+
+
+class _Prior(nn.Sequential):
+    """Three convolutions; the last begins at 0, so that the first image is the linear one."""
+
+    def __init__(self) -> None:
+        last = nn.Conv2d(WIDTH, 1, 3, padding=1)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+        super().__init__(
+            nn.Conv2d(2, WIDTH, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(WIDTH, WIDTH, 3, padding=1),
+            nn.ReLU(),
+            last,
+        )
+
+
+class UnrolledRefinement(Refinement):
+    """Five unrolled steps, from the smooth linear image on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.priors = nn.ModuleList(_Prior() for _ in range(STEPS))
+        self.step = nn.Parameter(torch.full((STEPS,), _FIRST_STEP).expm1().log())
+
+    def forward(self, linear: Tensor, difference: Tensor, operator: ForwardOperator) -> Tensor:
+        """See `Refinement`."""
+        image = linear[:, :1]
+        for number, prior in enumerate(self.priors):
+            gradient = operator.back(operator(image) - difference)
+            image = image - prior(torch.cat([image, functional.softplus(self.step[number]) * gradient], dim=1))
+        return image - linear[:, :1]
+
+
+class LearnedRegulariser(nn.Module):
+    """An explicit learned prior R(x) = softplus(weight) * mean |C(x)|^2, C three convolutions.
+
+    For a Gauss-Newton loop offline, and as a score of how plausible an image is: the lower, the more.
+    """
+
+    def __init__(self, width: int = WIDTH) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(()))
+        self.layers = nn.Sequential(
+            nn.Conv2d(1, width, 3, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(width, 1, 3, padding=1),
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(batch,) of images (batch, 1, height, width)."""
+        return functional.softplus(self.weight) * self.layers(image).square().mean(dim=(1, 2, 3))
+
+
+def eit_unrolled(*, voltages: VoltageSpec) -> ImpedanceNetwork:
+    """Build `eit_unrolled`, its physics still to be loaded, with the weights or by `load_physics`.
+
+    Raises:
+        UsageError: PE-MODEL-020, PE-SPEC-003.
+    """
+    return ImpedanceNetwork(voltages, UnrolledRefinement())

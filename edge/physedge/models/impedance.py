@@ -1,0 +1,113 @@
+"""What every impedance network of physedge is: voltages in; image, linear image, spread and trust signals out.
+
+volts (batch, 2, voltage) -> differences -> suspect electrode -> linear images without it -> refinement -> image
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from physedge.models.blocks.impedance import Doubts, ForwardOperator, LinearImages, VoltageDifference
+from physedge.physics.eit.embed import STRENGTHS, EmbeddedPhysics, embed, protocol_of, rank_of
+from physedge.physics.eit.pixels import IMAGE_PX
+from physedge_runtime.errors import UsageError
+from physedge_runtime.frame import VoltageSpec
+
+
+class DiskOutput(nn.Module):
+    """Adds the refinement to the linear image and clears what lies outside the disk."""
+
+    keep_float: ClassVar[bool] = True
+
+    def forward(self, linear: Tensor, change: Tensor, mask: Tensor) -> Tensor:
+        """(batch, 1, height, width)."""
+        return (linear + change) * mask
+
+
+class Refinement(nn.Module):
+    """The learned part: from linear images and differences to an image."""
+
+    def forward(self, linear: Tensor, difference: Tensor, operator: ForwardOperator) -> Tensor:
+        """What is added to the first linear image, (batch, 1, height, width).
+
+        Args:
+            linear: (batch, strength, height, width).
+            difference: (batch, voltage).
+            operator: The linearised body.
+        """
+        raise NotImplementedError
+
+
+class ImpedanceNetwork(nn.Module):
+    """A reconstruction with its physics inside.
+
+    Args:
+        voltages: Protocol and body; the network takes in reference and frame.
+        refinement: The learned part.
+    """
+
+    deviation: Tensor
+
+    def __init__(self, voltages: VoltageSpec, refinement: Refinement) -> None:
+        super().__init__()
+        if not voltages.reference:
+            raise UsageError(
+                "PE-MODEL-020",
+                found="voltages without a reference frame",
+                expected="reference = true in [voltages]: time differences need the body at rest",
+                next_step="correct the specification",
+            )
+        protocol, rank = protocol_of(voltages), rank_of(voltages.count)
+        self.voltages = voltages
+        self.difference = VoltageDifference(voltages)
+        self.linear = LinearImages(voltages, side_px=IMAGE_PX, strengths=len(STRENGTHS), rank=rank)
+        self.operator = ForwardOperator(voltages, side_px=IMAGE_PX, rank=rank)
+        self.doubts = Doubts(voltages, protocol)
+        self.refinement = refinement
+        self.output = DiskOutput()
+        self.register_buffer("deviation", torch.zeros(IMAGE_PX, IMAGE_PX))
+
+    def load_physics(self, physics: EmbeddedPhysics | None = None) -> None:
+        """Fill in the body's physics; computed here where None, some seconds."""
+        physics = physics or embed(self.voltages)
+        for part in (self.difference, self.linear, self.operator):
+            part.load(physics)
+        self.deviation.copy_(torch.from_numpy(physics.deviation))
+
+    def reconstruct(self, difference: Tensor, left_out: Tensor) -> tuple[Tensor, Tensor]:
+        """Image and linear image, both (batch, 1, height, width), without the electrodes that are left out."""
+        linear = self.linear(difference, left_out)
+        change = self.refinement(linear, difference, self.operator)
+        return self.output(linear[:, :1], change, self.linear.mask), linear[:, :1]
+
+    def forward(self, voltages: Tensor) -> dict[str, Tensor]:
+        """Named answers of volts (batch, 2, voltage), the reference first.
+
+        Returns:
+            `image` and `linear_image` (batch, height, width), ln of conductivity over that of the reference;
+            `deviation` of the same shape, a posterior standard deviation; `trust_...` signals.
+        """
+        difference = self.difference(voltages)
+        blame = self.doubts.blame(difference)
+        suspect = self.doubts.suspect(blame)
+        image, linear = self.reconstruct(difference, suspect)
+        residual = self.doubts.residual(difference, self.operator(image))
+        # The spread that the prior leaves, wider where the data fit worse than they should.
+        spread = self.deviation * residual.clamp(1.0, 100.0).unsqueeze(2)
+        signals = {"trust_electrode": blame, "trust_residual": residual}
+        if self.doubts.has_pairs:
+            signals["trust_reciprocity"] = self.doubts.reciprocity(voltages)
+        return {"image": image[:, 0], "linear_image": linear[:, 0], "deviation": spread, **signals}
+
+    @property
+    def trust_meanings(self) -> Mapping[str, str]:
+        """What each signal means where it is high."""
+        return {
+            "electrode": "its voltages do not fit the others",
+            "residual": "the image does not explain the voltages",
+            "reciprocity": "current and voltage electrodes do not change places",
+        }
