@@ -61,11 +61,13 @@ class VoltageSample:
 
     def picture(self) -> NDArray[np.float32]:
         """float32 (2, voltage): reference and frame."""
-        return read_part(self.image_path).voltages[self.place]
+        voltages: NDArray[np.float32] = read_part(self.image_path).voltages[self.place]
+        return voltages
 
     def truth(self) -> NDArray[np.float32]:
         """float32 (height, width)."""
-        return read_part(self.image_path).images[self.place].astype(np.float32)
+        image: NDArray[np.float32] = read_part(self.image_path).images[self.place].astype(np.float32)
+        return image
 
 
 @functools.lru_cache(maxsize=64)

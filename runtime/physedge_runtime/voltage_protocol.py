@@ -43,7 +43,7 @@ class VoltageProtocol:
     @property
     def electrodes(self) -> int:
         """Number of electrodes."""
-        return self.currents.shape[0]
+        return int(self.currents.shape[0])
 
     @property
     def count(self) -> int:
@@ -58,12 +58,14 @@ class VoltageProtocol:
 
     def frame_from_potentials(self, potentials: NDArray[np.float64]) -> NDArray[np.float64]:
         """(voltage,) of electrode potentials (electrode, injection)."""
-        return (potentials.T @ self.voltages)[self.kept]
+        frame: NDArray[np.float64] = (potentials.T @ self.voltages)[self.kept]
+        return frame
 
     def touches(self) -> NDArray[np.bool_]:
         """(electrode, voltage): whether an electrode drives current for, or is measured in, a voltage."""
         injections, measurements = self.index
-        return (self.currents[:, injections] != 0) | (self.voltages[:, measurements] != 0)
+        touched: NDArray[np.bool_] = (self.currents[:, injections] != 0) | (self.voltages[:, measurements] != 0)
+        return touched
 
     def reciprocal_pairs(self) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
         """Pairs of voltages that are equal in every body: current and voltage electrodes change places.

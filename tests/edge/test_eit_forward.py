@@ -145,7 +145,7 @@ def test_adjacent_data_have_104_independent_values(coarse: CompleteElectrodeMode
 def test_a_conductivity_that_is_none(coarse: CompleteElectrodeModel, bad: float) -> None:
     values = np.ones(len(coarse.areas))
     values[7] = bad
-    with pytest.raises(UsageError, match="1 of .* conductivities are not above 0") as caught:
+    with pytest.raises(UsageError, match=r"1 of .* conductivities are not above 0") as caught:
         coarse.solve(values, IMPEDANCE)
     assert caught.value.identifier == "PE-EIT-002"
 

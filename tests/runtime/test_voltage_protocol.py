@@ -1,4 +1,4 @@
-"""Patterns of currents and voltages: counts, order, reciprocal pairs, and frames made of other devices' measurements."""
+"""Patterns of currents and voltages: counts, order, reciprocal pairs, frames made of other devices' measurements."""
 
 from __future__ import annotations
 

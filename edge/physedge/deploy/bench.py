@@ -229,9 +229,8 @@ def _golden(bundle: Bundle) -> tuple[NDArray[Any], dict[str, NDArray[np.float32]
     case, spec = bundle.manifest.golden[0], bundle.manifest.spec
     raw = bundle.read(case.frame)
     if spec.frame is None:
-        inputs: NDArray[Any] = check_voltages(np.frombuffer(raw, "<f4").reshape(spec.input_shape), spec.input_shape)[
-            np.newaxis
-        ]
+        voltages = np.frombuffer(raw, "<f4").reshape(case.shape)
+        inputs: NDArray[Any] = check_voltages(voltages, spec.input_shape)[np.newaxis]
     else:
         inputs = prepare(Frame(pixels=np.frombuffer(raw, np.uint8).reshape(case.shape)), spec.frame)[np.newaxis]
     return inputs, {name: np.frombuffer(bundle.read(entry), "<f4") for name, entry in case.outputs.items()}

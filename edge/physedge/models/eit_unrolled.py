@@ -69,7 +69,8 @@ class LearnedRegulariser(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """(batch,) of images (batch, 1, height, width)."""
-        return functional.softplus(self.weight) * self.layers(image).square().mean(dim=(1, 2, 3))
+        roughness: Tensor = self.layers(image).square().mean(dim=(1, 2, 3))
+        return functional.softplus(self.weight) * roughness
 
 
 def eit_unrolled(*, voltages: VoltageSpec) -> ImpedanceNetwork:

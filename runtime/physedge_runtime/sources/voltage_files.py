@@ -49,7 +49,8 @@ class PatternedVoltages:
         """
         place = find_protocol(spec.protocol, spec.electrodes).place_in(self.currents, self.measurements)
         chosen = self.voltages[place[:, 0].astype(int), place[:, 1].astype(int)]
-        return (chosen * place[:, 2]).astype(np.float32)
+        frame: NDArray[np.float32] = (chosen * place[:, 2]).astype(np.float32)
+        return frame
 
 
 def read_voltages(path: Path, spec: VoltageSpec | None) -> NDArray[np.float32]:

@@ -1,8 +1,9 @@
 """Voltages of an impedance tomograph: recorded in a file, or live over TCP, one frame a line.
 
-A network that images differences takes in (2, voltage): the body at rest, and now. The source joins both, so that what
-is recorded of a stream is complete in itself. A line holds the voltages of one frame in volts, separated by commas or blanks. The live form is what a few lines of
-firmware can send: text lines over a TCP connection that we open.
+A network that images differences takes in (2, voltage): the body at rest, and now. The source joins both, so that
+what is recorded of a stream is complete in itself. A line holds the voltages of one frame in volts, separated by
+commas or blanks. The live form is what a few lines of firmware can send: text lines over a TCP connection that we
+open.
 """
 
 from __future__ import annotations

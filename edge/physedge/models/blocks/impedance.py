@@ -1,4 +1,4 @@
-"""The physics that an impedance network carries in its own graph: differences, linear images, and doubts about its data.
+"""The physics in the graph of an impedance network: differences, linear images, and doubts about its data.
 
 Everything here is linear algebra with constants and stays in floating point: voltages span decades, and an eighth bit
 of them is worth more than a convolution's (`keep_float`).
@@ -238,9 +238,11 @@ def _covariance(values: Tensor) -> Tensor:
     count, size = values.shape
     bare = values.T @ values / count
     share = min(0.5, size / (20.0 * count))
-    return (1.0 - share) * bare + share * torch.diag(bare.diagonal())
+    drawn: Tensor = (1.0 - share) * bare + share * torch.diag(bare.diagonal())
+    return drawn
 
 
 def _rms_of_rows(rows: Tensor, block: Tensor, most: int) -> Tensor:
     white = torch.linalg.solve_triangular(block, rows.T, upper=False)
-    return (white.square().sum(dim=0).mean() / most).sqrt().float()
+    size: Tensor = (white.square().sum(dim=0).mean() / most).sqrt().float()
+    return size

@@ -1,5 +1,6 @@
-"""All that a network carries of the physics of its body, as arrays: linear reconstructions for every missing electrode,
-the homogeneous frame, the Jacobian, the posterior's spread. Computed once, before training.
+"""All that a network carries of the physics of its body, as arrays; computed once, before training.
+
+The homogeneous frame, linear reconstructions for every missing electrode, the Jacobian, the posterior's spread.
 """
 
 from __future__ import annotations

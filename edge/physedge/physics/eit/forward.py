@@ -140,7 +140,8 @@ class CompleteElectrodeModel:
         drive, sense = gradient @ protocol.currents, gradient @ protocol.voltages
         injections, measurements = protocol.index
         product = np.einsum("tdv,tdv->vt", drive[:, :, injections], sense[:, :, measurements], optimize=True)
-        return -product * self.areas
+        jacobian: NDArray[np.float64] = -product * self.areas
+        return jacobian
 
     def impedance_jacobian(
         self, fields: Fields, protocol: VoltageProtocol, contact_impedance: NDArray[np.float64]

@@ -72,7 +72,8 @@ def noise_deviation(
     frame: NDArray[np.float64], *, relative: float = 5e-3, absolute: float = 1e-3
 ) -> NDArray[np.float64]:
     """(voltage,): standard deviation expected of a difference: a share of the voltage and a share of the rms of all."""
-    return np.hypot(relative * frame, absolute * np.sqrt(np.mean(frame**2)))
+    deviation: NDArray[np.float64] = np.hypot(relative * frame, absolute * np.sqrt(np.mean(frame**2)))
+    return deviation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +90,8 @@ class LinearReconstruction:
 
     def __call__(self, differences: NDArray[np.float64]) -> NDArray[np.float64]:
         """Images (..., pixel) of differences (..., voltage)."""
-        return (differences @ self.core.T) @ self.basis.T
+        images: NDArray[np.float64] = (differences @ self.core.T) @ self.basis.T
+        return images
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +132,8 @@ class GaussianPrior:
         gained = np.einsum("pr,rp->p", self.basis, self.scale @ np.linalg.solve(small, self.scale.T) @ self.basis.T)
         variance = np.zeros(self.inside.size)
         variance[self.inside] = _diagonal_of_inverse(self.precision)
-        return np.sqrt(np.clip(variance - gained, 0, None))
+        deviation: NDArray[np.float64] = np.sqrt(np.clip(variance - gained, 0, None))
+        return deviation
 
 
 def _range(spread: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -152,8 +155,8 @@ def noser(
 ) -> GaussianPrior:
     """NOSER with a Laplace prior: precision `strength * (sensitivity * diagonal + smoothness * L)`.
 
-    The diagonal is the square root of that of J'J over its mean: it evens out how well the middle and the border are seen (Adler and Lionheart,
-    Physiol. Meas. 27:S25, 2006).
+    The diagonal is the square root of that of J'J over its mean: it evens out how well the middle and the border are
+    seen (Adler and Lionheart, Physiol. Meas. 27:S25, 2006).
 
     Args:
         linearisation: Of the body.
@@ -237,7 +240,7 @@ def greit(
     # As many targets as pixels: their sum stands for the mean image energy of one.
     power = strength * np.diag(noise**2) * len(at) / np.mean((1 / target_radius) ** 2)
     cross = wanted @ signal.T
-    matrix = np.linalg.solve(signal @ signal.T + power, cross.T).T
+    matrix: NDArray[np.float64] = np.linalg.solve(signal @ signal.T + power, cross.T).T
     basis, core = _range(matrix)
     return LinearReconstruction(basis=basis, core=core)
 
@@ -253,6 +256,6 @@ def trained_matrix(
         ridge: (voltage,) standard deviation added to each voltage.
     """
     gram = differences.T @ differences / len(images) + np.diag(ridge**2)
-    matrix = np.linalg.solve(gram, differences.T @ images / len(images)).T
+    matrix: NDArray[np.float64] = np.asarray(np.linalg.solve(gram, differences.T @ images / len(images)).T, np.float64)
     basis, core = _range(matrix)
     return LinearReconstruction(basis=basis, core=core)

@@ -45,7 +45,8 @@ def disk_mesh(tank: Tank, *, facets_per_electrode: int) -> DiskMesh:
     width = tank.cover * tank.pitch_rad
     gap = tank.pitch_rad - width
     gap_facets = max(1, int(facets_per_electrode * gap / width))
-    boundary, electrode_nodes = [], []
+    boundary: list[float] = []
+    electrode_nodes: list[NDArray[np.int64]] = []
     for centre in tank.centres_rad:
         start = len(boundary)
         boundary += list(centre - width / 2 + width * np.arange(facets_per_electrode) / facets_per_electrode)

@@ -86,7 +86,8 @@ class Phantom:
         """The true image, float32 (height, width): ln of the change averaged over each pixel, 0 outside the disk."""
         fine = np.stack(pixel_centres(side_px * _SUBPIXELS))
         change = self.log_change(fine).reshape(side_px, _SUBPIXELS, side_px, _SUBPIXELS).mean(axis=(1, 3))
-        return (change * disk_mask(side_px)).astype(np.float32)
+        image: NDArray[np.float32] = (change * disk_mask(side_px)).astype(np.float32)
+        return image
 
 
 def draw_phantom(

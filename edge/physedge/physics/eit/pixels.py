@@ -41,10 +41,10 @@ def mean_over_triangles(model: CompleteElectrodeModel, side_px: int = IMAGE_PX) 
     from scipy.sparse import csr_matrix
 
     steps = (np.arange(_SAMPLES_PER_SIDE) + 0.5) / _SAMPLES_PER_SIDE
-    a, b = np.meshgrid(steps, steps)
+    first, second = (part.ravel() for part in np.meshgrid(steps, steps))
     # The unit square folded onto the unit triangle: equally dense everywhere.
-    folded = a + b > 1
-    a, b = np.where(folded, 1 - a, a).ravel(), np.where(folded, 1 - b, b).ravel()
+    folded = first + second > 1
+    a, b = np.where(folded, 1 - first, first), np.where(folded, 1 - second, second)
     corner = model.points[:, model.triangles]
     at = corner[:, 0, :, None] * (1 - a - b) + corner[:, 1, :, None] * a + corner[:, 2, :, None] * b
     column = np.clip(((at[0] + 1) / 2 * side_px).astype(int), 0, side_px - 1)

@@ -160,7 +160,7 @@ class Simulator:
         gain = np.ones(self.protocol.count)
         if MeasurementError.GAIN in scenario.errors:
             draw = self._generator(place, "gain").normal(size=self.protocol.voltages.shape[1])
-            gain = (1 + scenario.gain_deviation * draw)[self.protocol.index[1]]
+            gain = (1 + scenario.gain_deviation * np.asarray(draw))[self.protocol.index[1]]
         ratio = 10 ** (self._generator(place, "noise ratio").uniform(*scenario.noise_db) / 20)
         self._session = _Session(
             place=place,

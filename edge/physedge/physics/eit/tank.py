@@ -51,7 +51,8 @@ class Tank:
     @property
     def centres_rad(self) -> NDArray[np.float64]:
         """(electrode,) angles of the undisturbed centres, counter-clockwise from the x axis."""
-        return np.deg2rad(FIRST_ELECTRODE_DEG) + self.pitch_rad * np.arange(self.electrodes)
+        centres: NDArray[np.float64] = np.deg2rad(FIRST_ELECTRODE_DEG) + self.pitch_rad * np.arange(self.electrodes)
+        return centres
 
     @property
     def is_ideal(self) -> bool:
