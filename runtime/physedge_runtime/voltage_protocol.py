@@ -189,7 +189,7 @@ def find_protocol(name: str, electrodes: int) -> VoltageProtocol:
         electrodes: Around the body.
 
     Raises:
-        UsageError: There is none, or it does not suit the number of electrodes (`PE-SPEC-003`).
+        UsageError: There is none, or it does not suit the number of electrodes (`PE-SPEC-005`).
 
     Example:
         >>> find_protocol("adjacent", 16).count
@@ -205,7 +205,7 @@ def find_protocol(name: str, electrodes: int) -> VoltageProtocol:
     if name == "ktc2023" and electrodes >= 8 and electrodes % 8 == 0:
         return _ktc2023(electrodes)
     raise UsageError(
-        "PE-SPEC-003",
+        "PE-SPEC-005",
         found=f"the protocol '{name}' for {electrodes} electrodes",
         expected="adjacent, opposite, skip-K with K + 1 at most half of the electrodes, or ktc2023 for 8, 16, 24 ...",
         next_step="correct the protocol or the number of electrodes",

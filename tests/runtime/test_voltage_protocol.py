@@ -70,4 +70,4 @@ def test_a_pattern_that_is_missing() -> None:
 def test_protocols_that_do_not_suit(name: str, electrodes: int) -> None:
     with pytest.raises(UsageError, match=f"'{name}' for {electrodes} electrodes") as caught:
         find_protocol(name, electrodes)
-    assert caught.value.identifier == "PE-SPEC-003"
+    assert caught.value.identifier == "PE-SPEC-005"

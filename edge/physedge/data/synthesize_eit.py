@@ -130,7 +130,7 @@ def synthesize_eit(
         progress: Called with the number of samples that have been finished since the last call.
 
     Raises:
-        UsageError: The protocol does not suit the electrodes (`PE-SPEC-003`), or the folder holds something else
+        UsageError: The protocol does not suit the electrodes (`PE-SPEC-005`), or the folder holds something else
             (`PE-SYNTH-003`) or cannot be written (`PE-SYNTH-004`).
         EnvironmentFault: scikit-fem or SciPy is not installed.
     """

@@ -98,6 +98,6 @@ def eit_post(*, voltages: VoltageSpec) -> ImpedanceNetwork:
     """Build `eit_post`, its physics still to be loaded, with the weights or by `load_physics`.
 
     Raises:
-        UsageError: PE-MODEL-020, PE-SPEC-003.
+        UsageError: PE-MODEL-020, PE-SPEC-005.
     """
     return ImpedanceNetwork(voltages, UNetRefinement())

@@ -77,6 +77,6 @@ def eit_unrolled(*, voltages: VoltageSpec) -> ImpedanceNetwork:
     """Build `eit_unrolled`, its physics still to be loaded, with the weights or by `load_physics`.
 
     Raises:
-        UsageError: PE-MODEL-020, PE-SPEC-003.
+        UsageError: PE-MODEL-020, PE-SPEC-005.
     """
     return ImpedanceNetwork(voltages, UnrolledRefinement())

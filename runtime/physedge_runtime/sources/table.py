@@ -61,7 +61,7 @@ SOURCES: tuple[SourceKind, ...] = (
     SourceKind("url", "rtsp://... or http://...", lambda text: _scheme(text) in URL_SCHEMES, UrlSource),
     SourceKind("igtl", "igtl://HOST:18944/DEVICE", lambda text: _scheme(text) == IGTL, IgtlSource),
     SourceKind("voltages", "voltages:FILE or voltages:tcp://HOST:PORT", _starts(VOLTAGES), parse_voltage_source),
-    SourceKind("tank", "a.mat", is_voltage_file, parse_voltage_source),
+    SourceKind("measurement", "a.mat", is_voltage_file, parse_voltage_source),
     SourceKind("dicom", "a.dcm or dicom:FILE", _is_dicom, lambda text: DicomSource(_dicom_path(text))),
     SourceKind("folder", "DIR/", lambda text: Path(text).is_dir(), lambda text: FolderSource(Path(text))),
     SourceKind("picture", "a.png", lambda text: is_picture_file(Path(text)), lambda text: FolderSource(Path(text))),

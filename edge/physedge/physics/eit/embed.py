@@ -58,14 +58,14 @@ def protocol_of(spec: VoltageSpec) -> VoltageProtocol:
     """The patterns that a declaration means.
 
     Raises:
-        UsageError: There is no such protocol, or it has another number of voltages (`PE-SPEC-003`).
+        UsageError: There is no such protocol, or it has another number of voltages (`PE-SPEC-005`).
     """
     from physedge_runtime.errors import UsageError
 
     protocol = find_protocol(spec.protocol, spec.electrodes)
     if protocol.count != spec.count:
         raise UsageError(
-            "PE-SPEC-003",
+            "PE-SPEC-005",
             found=f"{spec.count} voltages for the protocol '{spec.protocol}' with {spec.electrodes} electrodes",
             expected=f"{protocol.count}",
             next_step="correct count in [voltages] of the specification",
