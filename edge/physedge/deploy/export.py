@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from physedge.deploy.candidates import UNSIGNED_ENTRY, Made, make_candidates
+from physedge.deploy.card_merge import card_path, read_card
 from physedge.deploy.choosing import ENTRY, choose_candidate, evidence, full_precision, judge_candidate, set_bar
 from physedge.deploy.golden import golden_frames
 from physedge.deploy.judge import REFERENCE_ENGINE, Court, Graph, data_record, not_run
 from physedge.deploy.network import Network, NetworkChoice, find_network
-from physedge.deploy.pack import Contents, GoldenSet, answer_golden, bundle_path, golden_error, pack
+from physedge.deploy.pack import CARD_ENTRY, Contents, GoldenSet, answer_golden, bundle_path, golden_error, pack
 from physedge.deploy.trust import (
     FALSE_ALARM_RATE,
     CleanFrames,
@@ -25,8 +26,10 @@ from physedge.deploy.trust import (
 from physedge_calibrate.evaluate import Sample, read_samples
 from physedge_calibrate.spread import HERE, Spread
 from physedge_calibrate.tolerance import Tolerance, standard
+from physedge_runtime.bundle import read_bundle, write_atomically
 from physedge_runtime.device import this_device
 from physedge_runtime.errors import UsageError
+from physedge_runtime.keys import ANYBODY
 from physedge_runtime.manifest import DataRecord, Manifest, Output, TrustRecord, VerdictRecord
 from physedge_runtime.verdict import Verdict
 
@@ -120,6 +123,7 @@ class _Work:
     samples: Sequence[Sample] = ()
     verdicts: list[VerdictRecord] = field(default_factory=list)
     extra: dict[str, bytes] = field(default_factory=dict)
+    card: str = ""
     watches: dict[str, SignalWatch] = field(default_factory=dict)
 
     @property
@@ -164,10 +168,12 @@ def export(options: ExportOptions, progress: Progress = no_progress, *, network:
     """
     _check(options)
     network = network or find_network(options.choice)
+    # Now, rather than after minutes of work: a card that cannot be merged ends the export.
+    card = read_card(_card_path(network, options))
     calibration, samples = _read_data(options, network, progress)
     module = network.build() if network.onnx is None else None
     work, traced = _trace(options, network, module, progress)
-    work.samples = samples
+    work.samples, work.card = samples, card
     _check_graph(work, traced, module)
     if samples:
         work.data["evaluation"] = data_record("evaluation", [sample.image_path for sample in samples])
@@ -331,7 +337,8 @@ def _prepare_tensorrt(
 ) -> tuple[dict[str, str], Verdict]:
     """Graphs and recipe for an engine that is built on the device; nobody judges it here."""
     from physedge.deploy.gpu import NOT_BUILT, half_graph, signed_graph
-    from physedge_export.targets.tensorrt import recipe
+    from physedge_export.audit import audit
+    from physedge_export.targets.tensorrt import HALF_ENTRY, SIGNED_ENTRY, recipe
     from physedge_runtime.net import RECIPE_ENTRY
 
     spec = work.network.spec
@@ -346,6 +353,10 @@ def _prepare_tensorrt(
             signed, quantised = signed_graph(traced, calibration)
         work.made.append(Made(graph=signed, method=quantised.method, int8_mac_share=quantised.int8_mac_share))
         chosen = signed if work.options.precision == "int8" else chosen
+    for graph in work.graphs[1:]:
+        if graph.entry in (HALF_ENTRY, SIGNED_ENTRY):
+            reader = audit(graph.data, "tensorrt").require().checked_by
+            work.statements.append(f"{graph.entry}: every operator and type taken by {reader}")
     plan = recipe(chosen.entry, chosen.data, chosen.precision, spec)
     work.extra[RECIPE_ENTRY] = plan.to_bytes()
     work.statements += [
@@ -439,6 +450,11 @@ def _pack(
             )
             for graph in work.graphs
         }
+        work.statements += [
+            f"golden frames: {entry} is at most {largest:.2g} from full precision, {mean:.2g} in the mean"
+            for entry, (mean, largest) in errors.items()
+            if entry != full.entry
+        ]
         parameters, macs = _cost(module, work)
         path = bundle_path(spec.name, verdict, work.options.output)
         manifest = pack(
@@ -460,11 +476,20 @@ def _pack(
                 parameters=parameters,
                 macs=macs,
                 extra=work.extra,
+                card=work.card,
             ),
         )
+        beside = _card_path(work.network, work.options)
+        write_atomically(beside, read_bundle(path, trust=ANYBODY).read(CARD_ENTRY))
+    work.statements.append(f"card: {beside}; the next export keeps what is written around its measured blocks")
     return ExportReport(
         bundle=path, manifest=manifest, verdict=verdict, network=work.network, statements=tuple(work.statements)
     )
+
+
+def _card_path(network: Network, options: ExportOptions) -> Path:
+    """One card for a network, whatever the verdict puts into the name of its bundle."""
+    return card_path(bundle_path(network.spec.name, Verdict.ACCEPT, options.output))
 
 
 def _cost(module: nn.Module | None, work: _Work) -> tuple[int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,8 @@ from physedge_runtime.resize import prepare
 from physedge_runtime.spec import ModelSpec
 from physedge_runtime.trust import is_signal
 from physedge_runtime.verdict import Verdict
+
+CARD_ENTRY = "card.md"
 
 # A replay may differ twice as much as at export, and by this much besides: other processors round otherwise.
 _ROOM_FACTOR = 2.0
@@ -67,6 +70,7 @@ class Contents:
         parameters: Weights.
         macs: Of one inference.
         extra: Further entries, for example the TensorRT recipe.
+        card: The card of an earlier export, whose words are kept.
     """
 
     spec: ModelSpec
@@ -85,6 +89,7 @@ class Contents:
     parameters: int
     macs: int
     extra: Mapping[str, bytes] = field(default_factory=dict)
+    card: str = ""
 
 
 def answer_golden(
@@ -169,12 +174,23 @@ def pack(path: Path, contents: Contents) -> Manifest:
         **{graph.entry: graph.data for graph in contents.graphs},
         **golden_entries,
         **contents.extra,
-        "card.md": write_card(manifest).encode("utf-8"),
+        CARD_ENTRY: write_card(manifest, contents.card, physics=_physics(contents.graphs[0].data)).encode("utf-8"),
         **_bill(manifest, contents.graphs),
     }
     for graph in contents.graphs:
         check_graph(graph.data, origin=graph.entry)  # now, rather than on the device
     return write_bundle(path, manifest, entries)
+
+
+def _physics(model: bytes) -> dict[str, int]:
+    """Modules that ask for floating point, what scales the picture and the answer aside, to their operators."""
+    import onnx
+
+    from physedge_export.marks import is_float, module_of
+
+    nodes = [node for node in onnx.load_from_string(model).graph.node if is_float(node)]
+    counted = Counter(module_of(node.name) for node in nodes)
+    return {name: count for name, count in counted.items() if name not in ("", "graph", "input", "output")}
 
 
 def _bill(manifest: Manifest, graphs: Sequence[Graph]) -> dict[str, bytes]:

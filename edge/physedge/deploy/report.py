@@ -13,13 +13,12 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from physedge.deploy.pack import CARD_ENTRY
 from physedge.deploy.page import page, table
 from physedge.deploy.sbom import SBOM_ENTRY, bill_of_materials, licence_of, runtime_packages
 from physedge.deploy.trace import Requirements, TestResult, Trace, hazard_status, trace_requirements
 from physedge_runtime.bundle import MANIFEST, Bundle, write_atomically
 from physedge_runtime.manifest import Metric, VerdictRecord, canonical_json
-
-_CARD = "card.md"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +65,7 @@ def write_pack(evidence: Evidence, folder: Path) -> Pack:
     soup = _soup(evidence)
     files = {
         "manifest.json": evidence.bundle.read(MANIFEST),
-        _CARD: evidence.bundle.contents.get(_CARD, b"This bundle has no card.\n"),
+        CARD_ENTRY: evidence.bundle.contents.get(CARD_ENTRY, b"This bundle has no card.\n"),
         SBOM_ENTRY: evidence.bundle.contents.get(SBOM_ENTRY) or _bill(evidence.bundle),
         "verdicts.json": canonical_json(
             [{"measured": where, **verdict.model_dump(mode="json")} for where, verdict in verdicts]
@@ -188,7 +187,7 @@ def _index(
             [(one.id, one.package, one.text, one.handled) for one in evidence.requirements.anomaly],
         ),
         "<h2>Model card</h2>",
-        f"<pre>{html.escape(bundle.contents.get(_CARD, b'').decode('utf-8', 'replace'))}</pre>",
+        f"<pre>{html.escape(bundle.contents.get(CARD_ENTRY, b'').decode('utf-8', 'replace'))}</pre>",
     ]
     return page(f"{manifest.spec.name} {manifest.spec.version}: the reviewer's pack", parts)
 
