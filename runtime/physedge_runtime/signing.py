@@ -107,7 +107,8 @@ def _ask(command: str, message: bytes) -> bytes:
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
         raise _failed(f"the signer could not be run ({error})", "a program") from error
     if answer.returncode != 0:
-        said = answer.stderr.decode("utf-8", "replace").strip()[:_SHOWN_CHARACTERS]
+        lines = answer.stderr.decode("utf-8", "replace").strip().splitlines()
+        said = lines[-1].strip()[:_SHOWN_CHARACTERS] if lines else "it said nothing"
         raise _failed(f"the signer ended with status {answer.returncode} ({said})", "status 0")
     return _decode(answer.stdout)
 
