@@ -29,6 +29,7 @@ class ClassificationEvaluation:
         classes: Names in the order of the probabilities.
         probability: float64 (sample, class).
         truths: int64 (sample,), indices of the true classes.
+        none_class: The class without a tumour, where the network has one.
         outputs: Every further output by its name, float32 (sample, ...), in the order of the samples.
     """
 
@@ -38,6 +39,7 @@ class ClassificationEvaluation:
     classes: tuple[str, ...] = field(metadata={OF_THE_SET: True})
     probability: NDArray[np.float64] = field(repr=False)
     truths: NDArray[np.int64] = field(repr=False)
+    none_class: str = ""
     outputs: dict[str, NDArray[np.float32]] = field(repr=False, default_factory=dict)
 
     @property
@@ -73,7 +75,10 @@ class ClassificationEvaluation:
         return np.asarray(self.predictions == self.truths, np.float64)
 
     def figures(self, seed: int) -> dict[str, Interval]:
-        """Accuracy, macro F1, AUROC (one against the rest), expected calibration error, and each class's recall."""
+        """Accuracy, macro F1, AUROC (one against the rest), expected calibration error, and each class's recall.
+
+        Where a class means "no tumour", the accuracy among the others too: that class often comes from elsewhere.
+        """
 
         def fresh() -> np.random.Generator:
             return np.random.default_rng(seed)
@@ -89,11 +94,14 @@ class ClassificationEvaluation:
         if len(np.unique(self.truths)) > 1:
             found["auroc"] = auroc_interval(self.probability, self.truths, groups=groups, generator=fresh())
         found["ece"] = calibration_error_interval(self.probability, self.truths, groups=groups, generator=fresh())
-        for label, name in enumerate(self.classes):
-            inside = self.truths == label
+        parts = {f"recall_{name}": self.truths == label for label, name in enumerate(self.classes)}
+        if self.none_class:
+            tumours = self.truths != self.classes.index(self.none_class)
+            parts = {"accuracy_of_tumours": tumours, **parts}
+        for name, inside in parts.items():
             if inside.sum() > 1:
                 own = [group for group, is_own in zip(groups, inside, strict=True) if is_own]
-                found[f"recall_{name}"] = mean_interval(right[inside], groups=own, generator=fresh())
+                found[name] = mean_interval(right[inside], groups=own, generator=fresh())
         return found
 
 
@@ -125,5 +133,6 @@ def evaluate_classification(
         classes=spec.classes,
         probability=np.stack(probability),
         truths=np.array([sample.label for sample in samples], np.int64),
+        none_class=spec.growth.none_class if spec.growth else "",
         outputs={name: np.stack(values) for name, values in others.items()},
     )

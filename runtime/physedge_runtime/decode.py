@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physedge_runtime.frame import Frame
+from physedge_runtime.growth_reading import DENSITY, read_growth
 from physedge_runtime.results import Classification, Reconstruction, Result, Segmentation, StageTimes, Trust
 from physedge_runtime.spec import ModelSpec, Task
 from physedge_runtime.trust import is_signal
@@ -69,6 +70,12 @@ def _segmentation(outputs: Outputs, spec: ModelSpec, head: Head) -> Segmentation
 def _classification(outputs: Outputs, spec: ModelSpec, head: Head) -> Classification:
     probability = outputs["probability"][0]
     others = {name: values[0] for name, values in outputs.items() if name != "probability" and not is_signal(name)}
+    maps = {name: values for name, values in others.items() if values.ndim >= 2}
+    parameters = {name: float(values.reshape(-1)[0]) for name, values in others.items() if values.size == 1}
+    note, times_days = "", tuple[float, ...]()
+    if spec.growth is not None and spec.frame is not None:
+        reading = read_growth(parameters, maps.get(DENSITY), spec.growth, spec.frame, head.frame)
+        parameters, note, times_days = reading.parameters, reading.note, reading.times_days
     return Classification(
         frame_id=head.frame.frame_id,
         captured_ns=head.frame.captured_ns,
@@ -79,8 +86,10 @@ def _classification(outputs: Outputs, spec: ModelSpec, head: Head) -> Classifica
         label=spec.classes[int(probability.argmax())],
         probability=probability,
         classes=spec.classes,
-        maps={name: values for name, values in others.items() if values.ndim >= 2},
-        parameters={name: float(values.reshape(-1)[0]) for name, values in others.items() if values.size == 1},
+        maps=maps,
+        parameters=parameters,
+        note=note,
+        times_days=times_days,
     )
 
 

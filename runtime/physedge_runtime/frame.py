@@ -8,6 +8,7 @@ after it
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -20,6 +21,8 @@ from physedge_runtime.errors import UsageError
 
 _SMALLEST_SIDE_PX = 8
 _LARGEST_SIDE_PX = 4096
+SMALLEST_SPACING_MM, LARGEST_SPACING_MM = 0.01, 10.0
+"""Of a pixel that can be meant: from microscopy's largest to the coarsest scanner's."""
 
 
 class Colour(enum.StrEnum):
@@ -171,6 +174,8 @@ class Frame:
         source_stamp_ns: The source's own time of the frame, nanoseconds, if it has one; kept, never used to order
             frames.
         frozen_by_operator: True where the source itself says that somebody pressed freeze.
+        spacing_mm: Height and width of a pixel in millimetres, where the source knows them.
+        spacing_note: Why a spacing that the source did state is not in `spacing_mm`.
         name: Where the frame came from, as sinks may show it (file name, never a patient's).
         metadata: What else the source says, for sinks that carry it over.
     """
@@ -181,8 +186,17 @@ class Frame:
     colour: Colour = Colour.RGB
     source_stamp_ns: int | None = None
     frozen_by_operator: bool = False
+    spacing_mm: tuple[float, float] | None = None
+    spacing_note: str = ""
     name: str = ""
     metadata: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+
+def spacing_fault(spacing_mm: tuple[float, float]) -> str:
+    """Why a pixel spacing (height, width) cannot be meant; empty where it can."""
+    if all(math.isfinite(side) and SMALLEST_SPACING_MM <= side <= LARGEST_SPACING_MM for side in spacing_mm):
+        return ""
+    return f"a pixel spacing of {spacing_mm[0]:g} x {spacing_mm[1]:g} mm cannot be meant"
 
 
 def check_frame(frame: Frame) -> None:

@@ -122,6 +122,8 @@ class Classification(Result):
         classes: Names in the order of `probability`.
         maps: Further outputs by name, for example `density` float32 (time, height, width).
         parameters: Scalar outputs by name with the unit in the name.
+        note: One sentence about what the parameters are, and are not; empty where there is nothing to say.
+        times_days: Of the planes of `density`; empty without one.
     """
 
     label: str
@@ -129,6 +131,8 @@ class Classification(Result):
     classes: tuple[str, ...]
     maps: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     parameters: dict[str, float] = field(default_factory=dict)
+    note: str = ""
+    times_days: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from physedge_runtime.errors import UsageError
 from physedge_runtime.frame import FrameSpec, VoltageSpec
+from physedge_runtime.growth import GrowthSpec
 
 
 class Task(enum.StrEnum):
@@ -76,6 +77,7 @@ class ModelSpec(BaseModel):
             classes that say so
             themselves by `keep_float = True`.
         trust: Signal by signal, what the network's own declaration does not say or says otherwise.
+        growth: The tumour model inside, for networks that have one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -91,6 +93,7 @@ class ModelSpec(BaseModel):
     normalise: Normalise = Normalise()
     float_modules: tuple[str, ...] = ()
     trust: dict[SignalName, SignalSpec] = Field(default_factory=dict)
+    growth: GrowthSpec | None = None
 
     @model_validator(mode="after")
     def _agrees(self) -> ModelSpec:
@@ -98,12 +101,21 @@ class ModelSpec(BaseModel):
             raise ValueError("one of [frame] and [voltages] is needed, not both")
         if self.task is not Task.RECONSTRUCTION and len(self.classes) < 2:
             raise ValueError(f"the task {self.task} needs at least two classes")
+        if self.growth is not None:
+            self._check_growth(self.growth)
         if self.frame is not None:
             channels = self.frame.colour.channels
             for key, values in (("mean", self.normalise.mean), ("std", self.normalise.std)):
                 if len(values) not in (1, channels):
                     raise ValueError(f"normalise.{key} has {len(values)} values for {channels} channels")
         return self
+
+    def _check_growth(self, growth: GrowthSpec) -> None:
+        side = 4 * growth.cells
+        if self.frame is None or (self.frame.height, self.frame.width) != (side, side):
+            raise ValueError(f"growth on {growth.cells} cells needs a frame of {side}x{side}, four pixels a cell")
+        if growth.none_class and growth.none_class not in self.classes:
+            raise ValueError(f"growth.none_class {growth.none_class} is none of the classes {', '.join(self.classes)}")
 
     @property
     def output_channels(self) -> int:

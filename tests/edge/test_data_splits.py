@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_segmenter import write_scenes, write_task
 
-from physedge.data.prepared import PreparedPairs
 from physedge.data.splits import Splits, find_splits, split_by_group
+from physedge.train.segmentation import prepared_pairs
 from physedge_calibrate.dataset import LabelledFile, read_labelled
 from physedge_runtime.errors import UsageError
 from physedge_runtime.frame import Frame, FrameSpec
@@ -115,15 +115,15 @@ def test_pairs_reach_the_grid_as_on_the_device(tmp_path: Path, most_kept_bytes: 
     write_scenes(tmp_path, 2, seed=0)
     samples, frame = read_labelled(tmp_path, 1), FrameSpec(height=24, width=16)
     seen: list[None] = []
-    pairs = PreparedPairs(
+    pairs = prepared_pairs(
         samples, frame, where="a set", advance=lambda: seen.append(None), most_kept_bytes=most_kept_bytes
     )
     assert (len(pairs), len(seen), pairs.is_kept) == (2, 2, most_kept_bytes > 0)
-    np.testing.assert_array_equal(pairs[1].picture, prepare(Frame(pixels=samples[1].picture()), frame))
-    np.testing.assert_array_equal(pairs[1].labels, labels_to_grid(samples[1].labels(), frame))
+    np.testing.assert_array_equal(pairs[1].frame, prepare(Frame(pixels=samples[1].picture()), frame))
+    np.testing.assert_array_equal(pairs[1].truth, labels_to_grid(samples[1].labels(), frame))
 
 
 def test_masks_of_one_class_are_refused_before_training(tmp_path: Path) -> None:
     write_scenes(tmp_path, 2, seed=0, mask_factor=0)
     with pytest.raises(UsageError, match="PE-DATA-007: all 2 masks of the training set are empty"):
-        PreparedPairs(read_labelled(tmp_path, 1), FrameSpec(height=16, width=16), where="the training set")
+        prepared_pairs(read_labelled(tmp_path, 1), FrameSpec(height=16, width=16), where="the training set")

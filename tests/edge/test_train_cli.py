@@ -31,10 +31,12 @@ _TINY = ("train", "tiny_segmenter:tiny", "--data", "task", "--size", "32", "--ac
 _PLAIN: dict[str, Any] = {
     "model": "tiny_segmenter:tiny",
     "data": [Path("task")],
+    "task": None,
     "size": "32",
     "classes": "square",
     "grey": False,
     "physics": "paper",
+    "growth": (),
     "augment": "none",
     "output": None,
     "weights": None,

@@ -49,6 +49,10 @@ def run(
     record_raw: Annotated[
         Path | None, typer.Option("--record-raw", help="Frames, stamps and decisions, for physedge replay.")
     ] = None,
+    pixel_mm: Annotated[
+        float | None,
+        typer.Option("--pixel-mm", help="Side of a pixel of the raw frame, where the source does not say it."),
+    ] = None,
     serve: Annotated[
         bool, typer.Option("--serve", help="A page at http://127.0.0.1:8080; elsewhere with --sink serve:HOST:PORT.")
     ] = False,
@@ -75,12 +79,15 @@ def run(
     from physedge.deploy.opening import OpenRequest, open_chosen
     from physedge_runtime.sinks.serve import ServeSink
     from physedge_runtime.sinks.table import open_sink, sink_text
+    from physedge_runtime.sources.spaced import SpacedSource
     from physedge_runtime.sources.table import open_source
     from physedge_runtime.stream.loop import stream
     from physedge_runtime.stream.share import SharedNet
 
     texts = [*(sink or []), *([f"video:{record}"] if record else []), *([_PAGE] if serve else [])]
     sources = [open_source(text) for text in _source_texts(source, camera)]
+    if pixel_mm is not None:
+        sources = [SpacedSource(one, pixel_mm) for one in sources]
     sinks = [[sink_text(text, number) for text in texts] for number in range(1, len(sources) + 1)]
     recordings = [_numbered(record_raw, number) for number in range(1, len(sources) + 1)]
     opened_sinks = [[open_sink(text) for text in one] for one in sinks]

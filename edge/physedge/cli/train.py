@@ -16,21 +16,36 @@ if TYPE_CHECKING:
 
 
 def train(
-    model: Annotated[str, typer.Argument(help="pmrnet_e, pmrnet, or package.module:factory.")],
+    model: Annotated[str, typer.Argument(help="pmrnet_e, physnet_e, ..., or package.module:factory.")],
     data: Annotated[
-        list[Path], typer.Option("--data", help="Folder with images/ and masks/ or with train/ and val/; repeatable.")
+        list[Path],
+        typer.Option(
+            "--data",
+            help="Folder of images/ and masks/, or of one folder a class; or train/ and val/ of these.",
+        ),
     ],
-    size: Annotated[str, typer.Option("--size", help="Side of the network's input, or HEIGHTxWIDTH.")] = "256",
+    size: Annotated[
+        str | None, typer.Option("--size", help="Side of the network's input, or HEIGHTxWIDTH; the network's own.")
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option("--task", help="What a network of one's own answers: segmentation, classification.")
+    ] = None,
     epochs: Annotated[int, typer.Option("--epochs", help="Passes over the training set.")] = 100,
     batch: Annotated[int, typer.Option("--batch", help="Pictures a step and device.")] = 8,
     learning_rate: Annotated[float, typer.Option("--learning-rate", help="At its highest.")] = 2e-3,
     seed: SeedOption = 0,
-    classes: Annotated[str, typer.Option("--classes", help="What is found, separated by commas.")] = "lesion",
+    classes: Annotated[
+        str | None, typer.Option("--classes", help="What is found, separated by commas; lesion, or the class folders.")
+    ] = None,
     grey: Annotated[bool, typer.Option("--grey", help="A network with one input channel.")] = False,
     physics: Annotated[str, typer.Option("--physics", help="paper or strict.")] = "paper",
+    growth: Annotated[
+        list[str] | None, typer.Option("--growth", help="KEY=VALUE of the tumour model, or off; repeatable.")
+    ] = None,
     augment: Annotated[
-        str, typer.Option("--augment", help="strong (any way up, other lamps), mild (ultrasound), none.")
-    ] = "strong",
+        str | None,
+        typer.Option("--augment", help="strong (any way up, other lamps), mild (ultrasound), mri, none; by the task."),
+    ] = None,
     progressive: Annotated[
         bool, typer.Option("--progressive", help="First half of the epochs at 0.7 of the size: a third faster.")
     ] = False,
@@ -46,16 +61,18 @@ def train(
     accelerator: Annotated[str, typer.Option("--accelerator", help="Lightning's: auto, cpu, gpu ...")] = "auto",
     json_output: JsonOption = False,
 ) -> None:
-    """Train a segmentation network; keeps the best weights, the last state, and what a person wants to see."""
+    """Train a network; keeps the best weights, the last state, and what a person wants to see."""
     from physedge.train.asked import options_from_words
 
     options = options_from_words(
         model=model,
         data=data,
+        task=task,
         size=size,
         classes=classes,
         grey=grey,
         physics=physics,
+        growth=growth or (),
         augment=augment,
         output=output,
         weights=weights,
@@ -93,7 +110,7 @@ def train(
     project = write_project(Path.cwd(), options)
     assert result.scores is not None
     say(
-        f"trained on {len(result.splits.train)} pictures, validated on {len(result.splits.val)} ({result.splits.how})",
+        f"trained on {len(result.splits.train)} samples, validated on {len(result.splits.val)} ({result.splits.how})",
         f"best epoch {result.best.epoch}: {result.scores.sentence()}",
         f"weights {result.weights}, specification {result.spec}",
         f"look at {result.output / 'worst.png'} and {result.output / 'curves.png'}",
@@ -106,7 +123,6 @@ def train(
 def as_json(result: TrainResult) -> dict[str, object]:
     """The result as a machine reads it."""
     assert result.scores is not None
-    names = ("dice", "iou", "hd95_px", "asd_px")
     return {
         "schema_version": 1,
         "output": str(result.output),
@@ -118,6 +134,5 @@ def as_json(result: TrainResult) -> dict[str, object]:
         "test_pictures": len(result.splits.test),
         "split": result.splits.how,
         "seconds": result.epochs_seconds,
-        "validation_grid": {name: result.scores.mean(name) for name in names},
-        "validation_native": {name: result.scores.mean(name, native=True) for name in names},
+        **result.scores.to_dict(),
     }

@@ -1,81 +1,77 @@
-"""Labelled pictures brought to the network's grid, by the function that the device uses."""
+"""Labelled frames brought to the network's form, by the function that the device uses."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from physedge_calibrate.dataset import LabelledFile, check_classes
-from physedge_runtime.frame import Frame, FrameSpec
-from physedge_runtime.resize import labels_to_grid, prepare
-
 MOST_KEPT_BYTES = 4 * 2**30
 Advance = Callable[[], object]
+S = TypeVar("S")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PreparedPair:
-    """One picture and its truth on the grid.
+class Example:
+    """One input and its truth, as training takes them.
 
     Attributes:
-        picture: uint8 (height, width, channel).
-        labels: uint8 (height, width).
+        frame: What the network's graph takes in, without the batch axis: uint8 (height, width, channel) or float32.
+        truth: Of one shape and dtype for all examples of a task, for example uint8 (height, width) labels.
     """
 
-    picture: NDArray[np.uint8]
-    labels: NDArray[np.uint8]
+    frame: NDArray[Any]
+    truth: NDArray[Any]
 
 
-class PreparedPairs:
-    """Pairs on the grid, by index: kept in memory where they fit, else decoded each time.
+class PreparedExamples(Generic[S]):
+    """Examples by index: kept in memory where they fit, else prepared each time.
 
-    Every pair is read once when this is made, so that a bad file is found before any training starts.
+    Every sample is read once when this is made, so that a bad file is found before any training starts.
 
     Args:
         samples: In the order of the indices.
-        frame: The grid.
-        where: For messages: which set this is.
-        advance: Called after every pair.
+        prepare: Reads one sample.
+        look: Shown every example once.
+        advance: Called after every example.
         most_kept_bytes: What may be kept in memory.
 
     Raises:
-        UsageError: A mask of another size, or masks of one class only (`PE-DATA-004` to `PE-DATA-007`).
-        SourceError: A file that is no picture (`PE-SRC-005`).
+        PhysedgeError: Whatever `prepare` and `look` raise.
     """
 
     def __init__(
         self,
-        samples: Sequence[LabelledFile],
-        frame: FrameSpec,
+        samples: Sequence[S],
+        prepare: Callable[[S], Example],
         *,
-        where: str,
+        look: Callable[[Example], object] = lambda _example: None,
         advance: Advance = lambda: None,
         most_kept_bytes: int = MOST_KEPT_BYTES,
     ) -> None:
         self.samples = tuple(samples)
-        self.frame = frame
-        height, width, channels = frame.shape
-        self.is_kept = len(self.samples) * height * width * (channels + 1) <= most_kept_bytes
-        self._kept: list[PreparedPair] = []
-        extremes: list[NDArray[np.uint8]] = []
+        self._prepare = prepare
+        self._kept: list[Example] = []
+        self.is_kept = True
         for sample in self.samples:
-            pair = _prepare(sample, frame)
-            extremes.append(np.array([pair.labels.min(), pair.labels.max()], np.uint8))
+            example = prepare(sample)
+            look(example)
+            bytes_each = example.frame.nbytes + example.truth.nbytes
+            self.is_kept = self.is_kept and len(self.samples) * bytes_each <= most_kept_bytes
             if self.is_kept:
-                self._kept.append(pair)
+                self._kept.append(example)
             advance()
-        check_classes(extremes, where)
 
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, index: int) -> PreparedPair:
-        return self._kept[index] if self.is_kept else _prepare(self.samples[index], self.frame)
+    def __getitem__(self, index: int) -> Example:
+        return self._kept[index] if self.is_kept else self._prepare(self.samples[index])
 
 
-def _prepare(sample: LabelledFile, frame: FrameSpec) -> PreparedPair:
-    picture, labels = sample.pair()
-    return PreparedPair(picture=prepare(Frame(pixels=picture), frame), labels=labels_to_grid(labels, frame))
+def stacked(examples: Sequence[Example]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Frames and truths of a batch, (batch, ...) each."""
+    return np.stack([example.frame for example in examples]), np.stack([example.truth for example in examples])

@@ -11,13 +11,15 @@ In this order, the first that is there decides:
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from physedge_calibrate.dataset import SUBSETS, LabelledFile, read_labelled
+from physedge_calibrate.dataset import SUBSETS, read_labelled
+from physedge_calibrate.samples import Sample
 from physedge_runtime.errors import UsageError
 
 SHARES = (0.7, 0.1, 0.2)
@@ -34,9 +36,9 @@ class Splits:
         how: How it was divided, for people.
     """
 
-    train: tuple[LabelledFile, ...]
-    val: tuple[LabelledFile, ...]
-    test: tuple[LabelledFile, ...] = ()
+    train: tuple[Any, ...]
+    val: tuple[Any, ...]
+    test: tuple[Any, ...] = ()
     how: str = ""
 
     def __add__(self, other: Splits) -> Splits:
@@ -48,33 +50,37 @@ class Splits:
         )
 
 
-def find_splits(folder: Path, *, class_count: int | None = None, seed: int = 0) -> Splits:
+def find_splits(
+    folder: Path,
+    *,
+    class_count: int | None = None,
+    seed: int = 0,
+    read: Callable[[Path], Sequence[Sample]] | None = None,
+) -> Splits:
     """Read a data set and divide it.
 
     Args:
         folder: The root of the data set.
         class_count: Foreground classes of the masks.
         seed: Of the division into groups, where nothing else decides.
+        read: Lists the samples of a folder; pictures with masks where None.
 
     Raises:
         UsageError: The folder or a list cannot be used (`PE-DATA-001` to `PE-DATA-003`, `PE-DATA-008`), or there
             are too few groups to divide (`PE-DATA-009`).
     """
+    reader = read or (lambda part: read_labelled(part, class_count))
     if (folder / "train").is_dir() and (folder / "val").is_dir():
-        parts = {
-            subset: tuple(read_labelled(folder / subset, class_count))
-            for subset in SUBSETS
-            if (folder / subset).is_dir()
-        }
+        parts = {subset: tuple(reader(folder / subset)) for subset in SUBSETS if (folder / subset).is_dir()}
         return Splits(**parts, how="by folder")
-    samples = read_labelled(folder, class_count)
+    samples = reader(folder)
     lists = _read_lists(folder)
     if lists is not None:
         return _by_lists(samples, lists, folder)
     return split_by_group(samples, seed=seed)
 
 
-def split_by_group(samples: Sequence[LabelledFile], *, seed: int, shares: Sequence[float] = SHARES) -> Splits:
+def split_by_group(samples: Sequence[Sample], *, seed: int, shares: Sequence[float] = SHARES) -> Splits:
     """Divide whole groups, so that no patient or sequence is on two sides.
 
     The groups are drawn in a random order; each goes to the part that is furthest below its share of the samples.
@@ -82,7 +88,7 @@ def split_by_group(samples: Sequence[LabelledFile], *, seed: int, shares: Sequen
     Raises:
         UsageError: There are fewer than three groups (`PE-DATA-009`).
     """
-    by_group: dict[str, list[LabelledFile]] = {}
+    by_group: dict[str, list[Sample]] = {}
     for sample in samples:
         by_group.setdefault(sample.group, []).append(sample)
     if len(by_group) < len(SUBSETS):
@@ -95,7 +101,7 @@ def split_by_group(samples: Sequence[LabelledFile], *, seed: int, shares: Sequen
     names = sorted(by_group)
     order = [names[index] for index in np.random.default_rng(seed).permutation(len(names))]
     order[len(SUBSETS) :] = sorted(order[len(SUBSETS) :], key=lambda name: -len(by_group[name]))
-    parts: dict[str, list[LabelledFile]] = {subset: [] for subset in SUBSETS}
+    parts: dict[str, list[Sample]] = {subset: [] for subset in SUBSETS}
     for position, name in enumerate(order):
         subset = (
             SUBSETS[position]
@@ -136,15 +142,15 @@ def _lines(text: str) -> list[str]:
     return [line for line in lines if line]
 
 
-def _by_lists(samples: Sequence[LabelledFile], lists: tuple[str, dict[str, list[str]]], folder: Path) -> Splits:
+def _by_lists(samples: Sequence[Sample], lists: tuple[str, dict[str, list[str]]], folder: Path) -> Splits:
     origin, wanted = lists
-    known: dict[str, list[LabelledFile]] = {}
+    known: dict[str, list[Sample]] = {}
     for sample in samples:
         relative = sample.image_path.relative_to(folder).as_posix()
         for name in {sample.name, sample.image_path.name, sample.image_path.stem, relative, sample.group}:
             known.setdefault(name, []).append(sample)
     owner: dict[Path, str] = {}
-    parts: dict[str, list[LabelledFile]] = {subset: [] for subset in SUBSETS}
+    parts: dict[str, list[Sample]] = {subset: [] for subset in SUBSETS}
     for subset, names in wanted.items():
         for name in names:
             if name not in known:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from physedge.models.registry import REGISTRY, find, load_factory
+from physedge.models.registry import REGISTRY, factory_options, find, load_factory
 from physedge.project import read_project
 from physedge_runtime.errors import UsageError, missing_extra
 from physedge_runtime.spec import ModelSpec, read_spec
@@ -71,11 +71,7 @@ class Network:
         from physedge.models.reparameterise import reparameterise
         from physedge.models.signals import with_signals
 
-        assert self.spec.frame is not None or self.spec.voltages is not None
-        options: dict[str, int] = {"classes": self.spec.output_channels}
-        if self.spec.frame is not None:
-            options["channels"] = self.spec.frame.colour.channels
-        module = load_factory(self.factory)(**options)
+        module = load_factory(self.factory)(**factory_options(self.spec))
         if self.weights is not None:
             load_weights(module, self.weights)
         return with_signals(reparameterise(module))

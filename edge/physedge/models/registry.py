@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from physedge_runtime.errors import UsageError
-from physedge_runtime.frame import FrameSpec
+from physedge_runtime.frame import Fit, FrameSpec
+from physedge_runtime.growth import GrowthSpec
 from physedge_runtime.spec import ModelSpec, Normalise, Task
 
 if TYPE_CHECKING:
@@ -45,6 +46,24 @@ def _segmentation(name: str) -> ModelSpec:
     )
 
 
+def _tumour(name: str) -> ModelSpec:
+    return ModelSpec(
+        name=name,
+        task=Task.CLASSIFICATION,
+        intended_use=_TUMOUR_USE,
+        classes=("glioma", "meningioma", "no_tumor", "pituitary"),
+        frame=FrameSpec(height=224, width=224, fit=Fit.LETTERBOX),
+        normalise=Normalise(mean=(0.2,), std=(0.2,)),
+        growth=GrowthSpec(none_class="no_tumor"),
+    )
+
+
+_TUMOUR_USE = (
+    "Research on tumour growth models in classifiers. Not for diagnosis, triage or treatment planning; its density is "
+    "an attention map that obeys a growth equation, and D and rho are latent numbers, not measurements of a patient. "
+    "Not a medical device."
+)
+
 REGISTRY: dict[str, ModelEntry] = {
     "pmrnet": ModelEntry(
         factory="physedge.models.pmrnet:pmrnet",
@@ -56,7 +75,39 @@ REGISTRY: dict[str, ModelEntry] = {
         spec=_segmentation("pmrnet_e"),
         summary="segmentation, edge form, 862,387 parameters, half the arithmetic",
     ),
+    "physnet": ModelEntry(
+        factory="physedge.models.physnet:physnet",
+        spec=_tumour("physnet"),
+        summary="classification with tumour growth inside, ResNet-18, 11,189,511 parameters",
+    ),
+    "physnet_34": ModelEntry(
+        factory="physedge.models.physnet:physnet_34",
+        spec=_tumour("physnet_34"),
+        summary="classification with tumour growth inside, ResNet-34, 21,297,671 parameters",
+    ),
+    "physnet_50": ModelEntry(
+        factory="physedge.models.physnet:physnet_50",
+        spec=_tumour("physnet_50"),
+        summary="classification with tumour growth inside, ResNet-50, 23,559,431 parameters",
+    ),
+    "physnet_e": ModelEntry(
+        factory="physedge.models.physnet:physnet_e",
+        spec=_tumour("physnet_e"),
+        summary="classification with tumour growth inside, for small devices, 1,183,319 parameters",
+    ),
 }
+
+
+def factory_options(spec: ModelSpec) -> dict[str, Any]:
+    """What a factory is called with for a network of this declaration; what is not declared is not said."""
+    options: dict[str, Any] = {"classes": spec.output_channels}
+    if spec.frame is not None:
+        options["channels"] = spec.frame.colour.channels
+    if spec.growth is not None:
+        options["growth"] = spec.growth
+        none_class = spec.growth.none_class
+        options["none_label"] = spec.classes.index(none_class) if none_class else None
+    return options
 
 
 def find(name: str) -> ModelEntry:

@@ -32,6 +32,7 @@ class Strength:
         saturation: Either way, as a factor.
         tint: Either way, as a factor for each channel.
         noise: Standard deviation, of the white level; drawn from 0 to this.
+        grey: All channels get the same noise, as a grey picture in three channels has.
     """
 
     flip_across: float = 0.0
@@ -45,6 +46,7 @@ class Strength:
     saturation: float = 1.0
     tint: float = 1.0
     noise: float = 0.0
+    grey: bool = False
 
 
 STRENGTHS: dict[Augmentation, Strength] = {
@@ -75,6 +77,18 @@ STRENGTHS: dict[Augmentation, Strength] = {
         tint=1.03,
         noise=0.02,
     ),
+    # A slice of a head: left and right are alike, the receiver's gain and its field vary, there are no colours.
+    "mri": Strength(
+        flip_across=0.5,
+        rotation_deg=15.0,
+        scale=1.15,
+        shear=0.05,
+        shift=0.06,
+        brightness=0.06,
+        contrast=1.25,
+        noise=0.03,
+        grey=True,
+    ),
     "none": Strength(),
 }
 
@@ -96,13 +110,28 @@ def augment(
     """
     if strength == Strength() and size == tuple(pictures.shape[2:]):
         return pictures, labels.long()
-    theta = affine(pictures.shape[0], strength, generator).to(pictures.device)
-    grid = functional.affine_grid(theta, [pictures.shape[0], 1, *size], align_corners=False)
-    # Mirrored at the border, picture and mask alike, so that no black edge is learned.
-    warped = functional.grid_sample(pictures, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    grid = _places(pictures, strength, generator, size)
+    warped = _warped(pictures, grid)
     planes = labels.unsqueeze(1).to(pictures.dtype)
     moved = functional.grid_sample(planes, grid, mode="nearest", padding_mode="reflection", align_corners=False)
     return recolour(warped, strength, generator), moved.squeeze(1).long()
+
+
+def augment_pictures(pictures: Tensor, strength: Strength, generator: torch.Generator, size: tuple[int, int]) -> Tensor:
+    """Change a batch of pictures that have no masks; see `augment`."""
+    if strength == Strength() and size == tuple(pictures.shape[2:]):
+        return pictures
+    return recolour(_warped(pictures, _places(pictures, strength, generator, size)), strength, generator)
+
+
+def _places(pictures: Tensor, strength: Strength, generator: torch.Generator, size: tuple[int, int]) -> Tensor:
+    theta = affine(pictures.shape[0], strength, generator).to(pictures.device)
+    return functional.affine_grid(theta, [pictures.shape[0], 1, *size], align_corners=False)
+
+
+def _warped(pictures: Tensor, grid: Tensor) -> Tensor:
+    # Mirrored at the border, picture and mask alike, so that no black edge is learned.
+    return functional.grid_sample(pictures, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
 
 def affine(count: int, strength: Strength, generator: torch.Generator) -> Tensor:
@@ -135,7 +164,8 @@ def recolour(pictures: Tensor, strength: Strength, generator: torch.Generator) -
     contrast, saturation, tint = factor(strength.contrast), factor(strength.saturation), factor(strength.tint, channels)
     offset = (_even((count, 1, 1, 1), generator) * strength.brightness).to(pictures.device)
     sigma = torch.rand((count, 1, 1, 1), generator=generator) * strength.noise
-    noise = (torch.randn(pictures.shape, generator=generator) * sigma).to(pictures.device)
+    shape = (count, 1, *pictures.shape[2:]) if strength.grey else pictures.shape
+    noise = (torch.randn(shape, generator=generator) * sigma).to(pictures.device)
     middle = pictures.mean(dim=(1, 2, 3), keepdim=True)
     changed = (pictures - middle) * contrast + middle + offset
     if channels > 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
@@ -10,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from physedge.data.prepared import PreparedPairs
+from physedge.data.prepared import PreparedExamples, stacked
 
 Batch = tuple[Tensor, Tensor, Tensor]
-"""Pictures uint8 (batch, height, width, channel), labels uint8 (batch, height, width), indices int64 (batch,)."""
+"""Frames and truths of `Example` with a batch axis, indices int64 (batch,)."""
 
 
 class _Indexed(Dataset[int]):
@@ -30,16 +31,12 @@ class _Indexed(Dataset[int]):
 
 
 class _Collate:
-    def __init__(self, pairs: PreparedPairs) -> None:
-        self._pairs = pairs
+    def __init__(self, examples: PreparedExamples[Any]) -> None:
+        self._examples = examples
 
     def __call__(self, indices: Sequence[int]) -> Batch:
-        pairs = [self._pairs[index] for index in indices]
-        return (
-            torch.from_numpy(np.stack([pair.picture for pair in pairs])),
-            torch.from_numpy(np.stack([pair.labels for pair in pairs])),
-            torch.tensor(indices, dtype=torch.int64),
-        )
+        frames, truths = stacked([self._examples[index] for index in indices])
+        return torch.from_numpy(frames), torch.from_numpy(truths), torch.tensor(indices, dtype=torch.int64)
 
 
 class ShuffledShare(Sampler[int]):
@@ -69,8 +66,8 @@ class ShuffledShare(Sampler[int]):
         return iter(order[self._rank :: self._world][: len(self)].tolist())
 
 
-class SegmentationData(pl.LightningDataModule):
-    """Training and validation pairs for every process.
+class TrainingData(pl.LightningDataModule):
+    """Training and validation examples for every process.
 
     Args:
         train: Shuffled; the last, smaller batch of an epoch is left out where there is another.
@@ -80,7 +77,9 @@ class SegmentationData(pl.LightningDataModule):
         seed: Of the order.
     """
 
-    def __init__(self, *, train: PreparedPairs, val: PreparedPairs, batch: int, workers: int, seed: int) -> None:
+    def __init__(
+        self, *, train: PreparedExamples[Any], val: PreparedExamples[Any], batch: int, workers: int, seed: int
+    ) -> None:
         super().__init__()
         self.train, self.val = train, val
         self._batch, self._workers, self._seed = batch, workers, seed
@@ -98,13 +97,15 @@ class SegmentationData(pl.LightningDataModule):
         rank, world = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         return self._loader(self.val, range(rank, len(self.val), world), drop_last=False)
 
-    def _loader(self, pairs: PreparedPairs, order: Sampler[int] | range, *, drop_last: bool) -> DataLoader[int]:
+    def _loader(
+        self, examples: PreparedExamples[Any], order: Sampler[int] | range, *, drop_last: bool
+    ) -> DataLoader[int]:
         return DataLoader(
-            _Indexed(len(pairs)),
+            _Indexed(len(examples)),
             batch_size=self._batch,
             sampler=order,
             drop_last=drop_last,
             num_workers=self._workers,
             persistent_workers=self._workers > 0,
-            collate_fn=_Collate(pairs),
+            collate_fn=_Collate(examples),
         )

@@ -8,7 +8,7 @@ import signal
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
 from pathlib import Path
@@ -18,21 +18,21 @@ import torch
 from lightning.pytorch.callbacks import ProgressBar
 from torch import nn
 
-from physedge.data.prepared import PreparedPairs
-from physedge.data.splits import Splits, find_splits
+from physedge.data.splits import Splits
 from physedge.deploy.network import load_weights
-from physedge.models.registry import find, load_factory
-from physedge.train.batches import SegmentationData
+from physedge.models.registry import factory_options, find, load_factory
+from physedge.train.batches import TrainingData
+from physedge.train.growth_options import growth_of
 from physedge.train.guards import FiniteLoss, check_checkpoint, known_devices
-from physedge.train.module import SegmentationTraining
+from physedge.train.module import Training
 from physedge.train.options import TrainOptions
-from physedge.train.pictures import CURVES, WORST, draw_curves, draw_worst
+from physedge.train.recipe import FinalScores, Recipe
+from physedge.train.recipes import recipe_for
 from physedge.train.record import BestScore, RunRecorder
 from physedge.train.run_files import BEST_WEIGHTS, SPEC, VALIDATION, write_text
 from physedge.train.start import start_run
-from physedge.train.validate import Scores, score_weights
 from physedge_runtime.frame import FrameSpec
-from physedge_runtime.spec import ModelSpec, Normalise, Task
+from physedge_runtime.spec import ModelSpec, Normalise
 
 Progress = Callable[[str, float | None], AbstractContextManager[Callable[..., None]]]
 _CLIP_NORM = 5.0
@@ -58,7 +58,7 @@ class TrainResult:
     best: BestScore
     splits: Splits
     epochs_seconds: float
-    scores: Scores | None
+    scores: FinalScores | None
 
 
 def silent(description: str, total: float | None) -> AbstractContextManager[Callable[..., None]]:
@@ -87,19 +87,23 @@ def fit(
         KeyboardInterrupt: It was interrupted; the last finished epoch is kept.
     """
     spec = spec_of(options)
-    splits = reduce(add, [_divided(folder, spec, options.seed) for folder in options.data])
+    recipe = recipe_for(spec, options)
+    splits = reduce(add, [recipe.split(folder) for folder in options.data])
     checkpoint = start_run(options, spec)
     if checkpoint is not None:
         check_checkpoint(checkpoint)
-    train, val = _prepare(splits, spec, progress)
+    with progress("reading the data", len(splits.train) + len(splits.val)) as advance:
+        train = recipe.prepare(splits.train, where="the training set", advance=advance)
+        val = recipe.prepare(splits.val, where="the validation set", advance=advance)
+    recipe.fit_to(train)
     pl.seed_everything(options.seed, workers=True, verbose=False)
     network = build_network(options, spec)
     if options.weights is not None and checkpoint is None:
         begin_with(network, options.weights, build_network(options, spec, for_training=False))
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's overload lacks it
-    module = SegmentationTraining(network, spec, options, validation_count=len(val))
-    data = SegmentationData(train=train, val=val, batch=options.batch, workers=options.workers, seed=options.seed)
-    recorder = RunRecorder(options.output, epochs=options.epochs, report=report)
+    module = Training(network, recipe, options, validation_count=len(val))
+    data = TrainingData(train=train, val=val, batch=options.batch, workers=options.workers, seed=options.seed)
+    recorder = RunRecorder(options.output, recipe, epochs=options.epochs, report=report)
     with quiet_lightning():
         trainer = _trainer(options, (FiniteLoss(), recorder, *callbacks))
         _run(trainer, module, data, checkpoint)
@@ -112,20 +116,24 @@ def fit(
         best=recorder.best,
         splits=splits,
         epochs_seconds=sum(row["seconds"] for row in recorder.rows),
-        scores=_finish(options, spec, splits, recorder, progress) if is_main else None,
+        scores=_finish(options, spec, recipe, splits, recorder, progress) if is_main else None,
     )
 
 
 def _finish(
-    options: TrainOptions, spec: ModelSpec, splits: Splits, recorder: RunRecorder, progress: Progress
-) -> Scores:
+    options: TrainOptions,
+    spec: ModelSpec,
+    recipe: Recipe,
+    splits: Splits,
+    recorder: RunRecorder,
+    progress: Progress,
+) -> FinalScores:
     network = build_network(options, spec, for_training=False)
     load_weights(network, options.output / BEST_WEIGHTS)
     with progress("scoring the best weights", len(splits.val)) as advance:
-        scores = score_weights(network, spec, splits.val, advance=advance)
+        scores = recipe.final(network, splits.val, advance=advance)
     write_text(options.output / VALIDATION, scores.table())
-    draw_curves(recorder.rows, options.output / CURVES)
-    draw_worst(scores, splits.val, spec, options.output / WORST)
+    recipe.draw(recorder.rows, scores, splits.val, options.output)
     return scores
 
 
@@ -134,23 +142,27 @@ def spec_of(options: TrainOptions) -> ModelSpec:
     frame = FrameSpec(height=options.height_px, width=options.width_px, colour=options.colour)
     if ":" in options.model:
         name = options.model.rpartition(":")[2].lower()
-        return ModelSpec(name=name, task=Task.SEGMENTATION, classes=options.classes, frame=frame)
+        return ModelSpec(name=name, task=options.task, classes=options.classes, frame=frame)
     entry = find(options.model)
+    assert entry.spec.frame is not None
+    frame = replace(frame, fit=entry.spec.frame.fit)
     normalise = entry.spec.normalise
     if len(normalise.mean) > 1 and options.colour.channels == 1:
         normalise = Normalise()
-    return entry.spec.model_copy(update={"frame": frame, "classes": options.classes, "normalise": normalise})
+    changed = {"frame": frame, "classes": options.classes, "normalise": normalise}
+    return entry.spec.model_copy(update={**changed, "growth": growth_of(entry.spec, options)})
 
 
 def build_network(options: TrainOptions, spec: ModelSpec, *, for_training: bool = True) -> nn.Module:
     """The untrained network; for training with heads for deep supervision, where it offers them."""
-    assert spec.frame is not None
-    arguments: dict[str, object] = {"classes": spec.output_channels, "channels": spec.frame.colour.channels}
+    arguments = factory_options(spec)
     if ":" in options.model:
         return load_factory(options.model)(**arguments)
-    arguments["physics"] = options.physics
     factory = load_factory(find(options.model).factory)
-    if for_training and "auxiliary" in (factory.__kwdefaults__ or {}):
+    offered = factory.__kwdefaults__ or {}
+    if "physics" in offered:
+        arguments["physics"] = options.physics
+    if for_training and "auxiliary" in offered:
         arguments["auxiliary"] = True
     return factory(**arguments)
 
@@ -163,19 +175,6 @@ def begin_with(network: nn.Module, weights: Path, deployed: nn.Module) -> None:
     """
     load_weights(deployed, weights)
     network.load_state_dict(deployed.state_dict(), strict=False)
-
-
-def _divided(folder: Path, spec: ModelSpec, seed: int) -> Splits:
-    return find_splits(folder, class_count=len(spec.classes) - 1, seed=seed)
-
-
-def _prepare(splits: Splits, spec: ModelSpec, progress: Progress) -> tuple[PreparedPairs, PreparedPairs]:
-    assert spec.frame is not None
-    with progress("reading the pictures", len(splits.train) + len(splits.val)) as advance:
-        return (
-            PreparedPairs(splits.train, spec.frame, where="the training set", advance=advance),
-            PreparedPairs(splits.val, spec.frame, where="the validation set", advance=advance),
-        )
 
 
 def _trainer(options: TrainOptions, callbacks: tuple[pl.Callback, ...]) -> pl.Trainer:
@@ -199,7 +198,7 @@ def _trainer(options: TrainOptions, callbacks: tuple[pl.Callback, ...]) -> pl.Tr
         )
 
 
-def _run(trainer: pl.Trainer, module: SegmentationTraining, data: SegmentationData, checkpoint: Path | None) -> None:
+def _run(trainer: pl.Trainer, module: Training, data: TrainingData, checkpoint: Path | None) -> None:
     previous = signal.getsignal(signal.SIGINT)
     try:
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)

@@ -1,4 +1,4 @@
-"""What one step and one epoch do: the loss, the schedule, the running average, and the scores per image."""
+"""What one step and one epoch do, whatever the task: the schedule, the running average, and the table of scores."""
 
 from __future__ import annotations
 
@@ -12,17 +12,9 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
-from physedge.models.segmentation import SegmentationOutputs
-from physedge.train.augment import STRENGTHS, Strength, augment
 from physedge.train.batches import Batch
-from physedge.train.losses import SegmentationLoss
 from physedge.train.options import TrainOptions
-from physedge_calibrate.metrics.segmentation import score_segmentation
-from physedge_runtime.decode import foreground
-from physedge_runtime.spec import ModelSpec
-
-SCORES = ("loss", "dice", "iou", "hd95_px", "asd_px")
-"""Columns of the table of scores, each a mean over images."""
+from physedge.train.recipe import Recipe
 
 _WARM_UP_SHARE = 0.05
 _FINAL_RATE_SHARE = 0.01
@@ -30,37 +22,35 @@ _PROGRESSIVE_SHARE = 0.7
 _PROGRESSIVE_EPOCHS = 0.5
 
 
-class SegmentationTraining(pl.LightningModule):
-    """Trains a network that answers with logits.
+class Training(pl.LightningModule):
+    """Trains a network by the recipe of its task.
 
     Everything random in a step follows from the seed, the epoch, the step and the process, so a training that was
     resumed gives the weights of one that was not interrupted.
 
     Args:
-        network: To be trained; `forward_with_auxiliary` is used where it has one.
-        spec: Its declaration.
+        network: To be trained.
+        recipe: Of its task.
         options: What was asked for.
-        validation_count: Images of the validation set.
+        validation_count: Samples of the validation set.
 
     Attributes:
         network: As the optimiser moves it.
         average: Running average of `network`, which is validated and kept; the same object where there is none.
-        scores: (image, score) float64 of the last validation, the columns of `SCORES`.
+        recipe: Of the task.
+        scores: (sample, score) float64 of the last validation, the columns of the recipe's `scores`.
     """
 
-    def __init__(self, network: nn.Module, spec: ModelSpec, options: TrainOptions, *, validation_count: int) -> None:
+    def __init__(self, network: nn.Module, recipe: Recipe, options: TrainOptions, *, validation_count: int) -> None:
         super().__init__()
         self.network = network
         self.average = copy.deepcopy(network).requires_grad_(False) if options.average_decay > 0 else network
-        self._spec = spec
+        self.recipe = recipe
         self._options = options
-        self._strength: Strength = STRENGTHS[options.augmentation]
-        self._loss = SegmentationLoss(spec.output_channels)
-        self._normalise = Normaliser(spec)
         self._generator = torch.Generator()
         self._validation_count = validation_count
         self._size = (options.height_px, options.width_px)
-        self.scores = np.zeros((validation_count, len(SCORES)))
+        self.scores = np.zeros((validation_count, len(recipe.scores)))
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW, with a linear warm-up and a cosine down to a hundredth, step by step."""
@@ -85,12 +75,9 @@ class SegmentationTraining(pl.LightningModule):
         first, second = (int(number) for number in seed.generate_state(2))
         self._generator.manual_seed(first)
         torch.manual_seed(second)  # dropout's; the loader draws from the same numbers, at times of its own
-        pictures, labels, _ = batch
-        planar = pictures.permute(0, 3, 1, 2).float() / 255.0
-        changed, truth = augment(planar, labels, self._strength, self._generator, self._size)
-        outputs = answers(self.network, self._normalise(changed))
-        loss = self._loss(outputs, truth)
-        self.log("loss", loss, on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=True)
+        frames, truths, _ = batch
+        loss = self.recipe.loss(self.network, frames, truths, self._generator, self._size)
+        self.log("loss", loss, on_step=False, on_epoch=True, batch_size=len(truths), sync_dist=True)
         return loss
 
     def on_train_batch_end(self, outputs: object, batch: Batch, batch_idx: int) -> None:
@@ -105,26 +92,20 @@ class SegmentationTraining(pl.LightningModule):
         if self.trainer.world_size > 1:
             for buffer in self.buffers():
                 torch.distributed.broadcast(buffer, src=0)
-        self.scores = np.zeros((self._validation_count, len(SCORES)))
+        self.scores = np.zeros((self._validation_count, len(self.recipe.scores)))
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
-        """Score every image of a batch on its own."""
+        """Score every sample of a batch on its own."""
         _ = batch_index
-        pictures, labels, indices = batch
-        logits = self.average(self._normalise(pictures.permute(0, 3, 1, 2).float() / 255.0))
-        target = self._loss.planes_of(labels.long(), logits)
-        losses = [float(self._loss.region(logits[i : i + 1], target[i : i + 1])) for i in range(len(labels))]
-        predicted = [foreground(probability, self._spec.threshold) for probability in probabilities(logits)]
-        scores = score_segmentation(predicted, labels.cpu().numpy(), class_count=len(self._spec.classes) - 1)
-        rows = np.stack([np.array(losses), scores.dice, scores.iou, scores.hd95_px, scores.asd_px], axis=1)
-        self.scores[indices.cpu().numpy()] = rows
+        frames, truths, indices = batch
+        self.scores[indices.cpu().numpy()] = self.recipe.score(self.average, frames, truths)
 
     def on_validation_epoch_end(self) -> None:
         """Bring the tables of all processes together; each filled in its own rows and left the others at 0."""
         table = torch.from_numpy(self.scores).to(self.device, torch.float32 if self.device.type == "mps" else None)
         summed = cast(Tensor, self.trainer.strategy.reduce(table, reduce_op="sum"))
         self.scores = summed.cpu().double().numpy()
-        for name, value in zip(SCORES, self.scores.mean(axis=0), strict=True):
+        for name, value in zip(self.recipe.scores, self.scores.mean(axis=0), strict=True):
             self.log(f"val_{name}", float(value), sync_dist=False)
 
 
@@ -143,23 +124,6 @@ class RateSchedule:
         return _FINAL_RATE_SHARE + (1.0 - _FINAL_RATE_SHARE) * 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
-class Normaliser:
-    """(pixel - mean) / std on pictures (batch, channel, height, width) from 0 to 1, in channels_last.
-
-    Export puts the same into the graph.
-    """
-
-    def __init__(self, spec: ModelSpec) -> None:
-        self._mean = torch.tensor(spec.normalise.mean).view(1, -1, 1, 1)
-        self._std = torch.tensor(spec.normalise.std).view(1, -1, 1, 1)
-
-    def __call__(self, pictures: Tensor) -> Tensor:
-        """The network's input."""
-        device = pictures.device
-        scaled = (pictures - self._mean.to(device)) / self._std.to(device)
-        return scaled.contiguous(memory_format=torch.channels_last)
-
-
 def training_size(options: TrainOptions, epoch: int, multiple: int) -> tuple[int, int]:
     """(height, width) of the training pictures in an epoch; multiples of what the network asks for."""
     full = (options.height_px, options.width_px)
@@ -167,20 +131,6 @@ def training_size(options: TrainOptions, epoch: int, multiple: int) -> tuple[int
         return full
     height, width = (max(multiple, round(_PROGRESSIVE_SHARE * side / multiple) * multiple) for side in full)
     return height, width
-
-
-def answers(network: nn.Module, image: Tensor) -> SegmentationOutputs:
-    """Everything that the loss looks at, also of a network that only gives logits."""
-    rich = getattr(network, "forward_with_auxiliary", None)
-    if rich is not None:
-        return cast(SegmentationOutputs, rich(image))
-    return SegmentationOutputs(logits=network(image), auxiliary=(), boundary=())
-
-
-def probabilities(logits: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    """float32 (batch, plane, height, width): a sigmoid of one plane, a softmax of several."""
-    values = torch.sigmoid(logits) if logits.shape[1] == 1 else torch.softmax(logits, dim=1)
-    return np.asarray(values.detach().float().cpu().numpy(), np.float32)
 
 
 @torch.no_grad()

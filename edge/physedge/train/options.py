@@ -8,9 +8,10 @@ from typing import Literal
 
 from physedge_runtime.errors import UsageError
 from physedge_runtime.frame import Colour
+from physedge_runtime.spec import Task
 
 Physics = Literal["paper", "strict"]
-Augmentation = Literal["strong", "mild", "none"]
+Augmentation = Literal["strong", "mild", "mri", "none"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,19 +20,21 @@ class TrainOptions:
 
     Attributes:
         model: A built-in network, or `package.module:factory` called with `classes` and `channels`.
+        task: What a network of one's own answers; a built-in one knows.
         data: Folders; each is split into training and validation on its own.
         output: The folder of the run.
         weights: Trained weights to begin with, safetensors; None for a fresh network.
-        classes: Names, the background first.
+        classes: Names; of a segmentation the background first.
         height_px: Of the network's input.
         width_px: Of the network's input.
         colour: Channels of the network's input.
         physics: Form of the physics, for networks that offer two.
+        growth: `KEY=VALUE` of `[growth]`, for networks with a tumour model; `off` leaves it out.
         epochs: Passes over the training set.
         batch: Pictures a step and device.
         learning_rate: At its highest, after the warm-up.
         weight_decay: Of AdamW, for weights of rank two and more; norms, offsets and angles are left alone.
-        augmentation: How far pictures are changed while training.
+        augmentation: How far pictures are changed while training; what suits the task where None.
         progressive: Train the first half of the epochs at 0.7 of the size: about twice as fast, then at full size.
         average_decay: Of the running average of the weights, which is what is validated and kept; 0 for none.
         seed: Of the split, the first weights, the order and the augmentation.
@@ -46,17 +49,19 @@ class TrainOptions:
     model: str
     data: tuple[Path, ...]
     output: Path
+    task: Task = Task.SEGMENTATION
     weights: Path | None = None
     classes: tuple[str, ...] = ("background", "lesion")
     height_px: int = 256
     width_px: int = 256
     colour: Colour = Colour.RGB
     physics: Physics = "paper"
+    growth: tuple[str, ...] = ()
     epochs: int = 100
     batch: int = 8
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
-    augmentation: Augmentation = "strong"
+    augmentation: Augmentation | None = None
     progressive: bool = False
     average_decay: float = 0.99
     seed: int = 0
@@ -97,6 +102,6 @@ _EXPECTED = {
     "average_decay": "0 to below 1",
     "workers": "at least 0",
     "nodes": "at least 1",
-    "classes": "two or more different names, the background first",
+    "classes": "two or more different names, of a segmentation the background first",
     "data": "at least one folder",
 }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from physedge.train.record import Row, best_of
+from physedge.train.recipe import Row
 from physedge.train.validate import Scores
 from physedge_calibrate.dataset import LabelledFile
 from physedge_runtime.decode import foreground
@@ -26,7 +26,7 @@ _TRAIN, _VALIDATION, _SECOND = "#3366aa", "#dd7711", "#888888"
 _WORST_COUNT, _COLUMNS = 8, 4
 
 
-def draw_curves(rows: Sequence[Row], path: Path) -> None:
+def draw_curves(rows: Sequence[Row], best: Row, path: Path) -> None:
     """Draw loss, overlap and distance over the epochs, with the epoch that was kept."""
     from matplotlib.figure import Figure
 
@@ -43,13 +43,12 @@ def draw_curves(rows: Sequence[Row], path: Path) -> None:
     line(overlap, "val_iou", "IoU", _SECOND)
     line(distance, "val_hd95_px", "HD95", _VALIDATION)
     line(distance, "val_asd_px", "ASD", _SECOND)
-    best = best_of(list(rows))
     for axes, title in (
         (loss, "Loss"),
-        (overlap, f"Validation overlap: Dice {best.dice:.3f} at epoch {best.epoch}, kept"),
+        (overlap, f"Validation overlap: Dice {best['val_dice']:.3f} at epoch {best['epoch']:.0f}, kept"),
         (distance, "Validation distance in pixels of the network's grid"),
     ):
-        axes.axvline(best.epoch, color="black", linewidth=0.8, linestyle=":")
+        axes.axvline(best["epoch"], color="black", linewidth=0.8, linestyle=":")
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("epoch")
         axes.grid(alpha=0.25)
@@ -58,7 +57,7 @@ def draw_curves(rows: Sequence[Row], path: Path) -> None:
     overlap.set_ylim(0, 1)
     loss.set_ylim(bottom=0)
     distance.set_ylim(bottom=0)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_worst(scores: Scores, samples: Sequence[LabelledFile], spec: ModelSpec, path: Path) -> None:
@@ -95,7 +94,7 @@ def draw_worst(scores: Scores, samples: Sequence[LabelledFile], spec: ModelSpec,
         fontsize=9,
     )
     figure.suptitle(f"The {len(chosen)} worst of {len(samples)} validation pictures", fontsize=11)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _contour(axes: Axes, labels: NDArray[np.uint8], colour: str) -> None:
@@ -110,7 +109,8 @@ def _contour(axes: Axes, labels: NDArray[np.uint8], colour: str) -> None:
     axes.set_ylim(labels.shape[0] - 0.5, -0.5)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, whole or not at all."""
     scratch = path.with_name(f".{path.name}")
     figure.savefig(scratch, format="png")
     scratch.replace(path)

@@ -1,4 +1,4 @@
-"""The moving bar of a training, on the error stream: epoch, loss, Dice, and the time that is left of the whole."""
+"""The moving bar of a training, on the error stream: epoch, loss, score, and the time that is left of the whole."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class TrainingBar(ProgressBar):
         self._show(trainer, "validating")
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Show the new Dice."""
+        """Show the new score."""
         _ = pl_module
         self._show(trainer)
 
@@ -80,10 +80,11 @@ class TrainingBar(ProgressBar):
     def _show(self, trainer: pl.Trainer, doing: str = "") -> None:
         if self._task is None:
             return
-        dice = trainer.callback_metrics.get("val_dice")
+        name, title = getattr(trainer.lightning_module, "recipe").shown  # noqa: B009
+        score = trainer.callback_metrics.get(f"val_{name}")
         parts = [
             "" if self._loss is None else f"loss {self._loss:.3f}",
-            "" if dice is None else f"Dice {float(dice):.3f}",
+            "" if score is None else f"{title} {float(score):.3f}",
             doing,
         ]
         self._bar.update(

@@ -14,13 +14,16 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 
-from physedge.train.module import SCORES, SegmentationTraining
+from physedge.train.module import Training
+from physedge.train.recipe import Recipe, Row
 from physedge.train.run_files import BEST_WEIGHTS, LAST_CHECKPOINT, write_text
 
 METRICS = "metrics.csv"
-COLUMNS = ("epoch", "step", "learning_rate", "train_loss", *(f"val_{name}" for name in SCORES), "seconds")
 
-Row = dict[str, float]
+
+def columns(scores: tuple[str, ...]) -> tuple[str, ...]:
+    """Of `metrics.csv`, for the scores of a task."""
+    return ("epoch", "step", "learning_rate", "train_loss", *(f"val_{name}" for name in scores), "seconds")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,16 +32,11 @@ class BestScore:
 
     Attributes:
         epoch: Counted from 1.
-        scores: Means over the validation images by name (`SCORES`).
+        scores: Means over the validation samples by name.
     """
 
     epoch: int
     scores: dict[str, float]
-
-    @property
-    def dice(self) -> float:
-        """What the best epoch is chosen by."""
-        return self.scores["dice"]
 
 
 class RunRecorder(pl.Callback):
@@ -46,6 +44,7 @@ class RunRecorder(pl.Callback):
 
     Args:
         folder: The folder of the run.
+        recipe: Of the task: which score decides.
         epochs: In all, for the lines that are reported.
         report: Takes one line an epoch.
 
@@ -54,7 +53,8 @@ class RunRecorder(pl.Callback):
         best: The best epoch so far.
     """
 
-    def __init__(self, folder: Path, *, epochs: int, report: Callable[[str], None]) -> None:
+    def __init__(self, folder: Path, recipe: Recipe, *, epochs: int, report: Callable[[str], None]) -> None:
+        self._recipe = recipe
         self._folder, self._epochs, self._report = folder, epochs, report
         self._started = time.monotonic()
         self.rows: list[Row] = []
@@ -67,7 +67,7 @@ class RunRecorder(pl.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on where the checkpoint stopped."""
         self.rows = state_dict["rows"]
-        self.best = best_of(self.rows)
+        self.best = best_of(self.rows, self._recipe)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
@@ -76,7 +76,7 @@ class RunRecorder(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the row, the best weights and the checkpoint; the latter last, since it vouches for the others."""
-        assert isinstance(pl_module, SegmentationTraining)
+        assert isinstance(pl_module, Training)
         means = pl_module.scores.mean(axis=0).tolist()
         values = (
             trainer.current_epoch + 1,
@@ -86,9 +86,9 @@ class RunRecorder(pl.Callback):
             *means,
             round(time.monotonic() - self._started, 3),
         )
-        row = dict(zip(COLUMNS, values, strict=True))
+        row = dict(zip(columns(self._recipe.scores), values, strict=True))
         self.rows = [*self.rows, row]
-        best = best_of(self.rows)
+        best = best_of(self.rows, self._recipe)
         is_best = best.epoch == row["epoch"]
         self.best = best
         if trainer.is_global_zero:
@@ -99,23 +99,24 @@ class RunRecorder(pl.Callback):
         trainer.save_checkpoint(scratch)  # every process takes part
         if trainer.is_global_zero:
             scratch.replace(self._folder / LAST_CHECKPOINT)
+            name, title = self._recipe.shown
             self._report(
                 f"epoch {int(row['epoch'])}/{self._epochs}  loss {row['train_loss']:.4f}  "
-                f"validation loss {row['val_loss']:.4f}  Dice {row['val_dice']:.4f}  "
+                f"validation loss {row['val_loss']:.4f}  {title} {row[f'val_{name}']:.4f}  "
                 f"{row['seconds']:.1f} s{'  best' if is_best else ''}"
             )
 
 
-def best_of(rows: list[Row]) -> BestScore:
-    """The epoch with the highest Dice, the earliest of several."""
-    row = max(rows, key=lambda row: row["val_dice"])
-    return BestScore(epoch=int(row["epoch"]), scores={name: row[f"val_{name}"] for name in SCORES})
+def best_of(rows: list[Row], recipe: Recipe) -> BestScore:
+    """The epoch that the recipe ranks highest, the earliest of several."""
+    row = max(rows, key=recipe.rank)
+    return BestScore(epoch=int(row["epoch"]), scores={name: row[f"val_{name}"] for name in recipe.scores})
 
 
 def table_text(rows: list[Row]) -> str:
     """`metrics.csv`."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows({key: f"{value:.6g}" for key, value in row.items()} for row in rows)
     return text.getvalue()

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from physedge.train.module import Normaliser, probabilities
+from physedge.train.inputs import Normaliser, logits_of, planar, probabilities
 from physedge_calibrate.dataset import LabelledFile
 from physedge_calibrate.evaluate_segmentation import SegmentationEvaluation, evaluate_segmentation
 from physedge_runtime.spec import ModelSpec
@@ -61,6 +61,13 @@ class Scores:
             writer.writerow([evaluation.names[index], evaluation.groups[index], evaluation.strata[index], *values])
         return text.getvalue()
 
+    def to_dict(self) -> dict[str, object]:
+        """Means over the pictures."""
+        return {
+            "validation_grid": {name: self.mean(name) for name in _SCORES},
+            "validation_native": {name: self.mean(name, native=True) for name in _SCORES},
+        }
+
     def worst(self, count: int) -> list[int]:
         """Indices of the samples with the lowest Dice, the lowest first."""
         return [int(index) for index in np.argsort(self.evaluation.grid.dice, kind="stable")[:count]]
@@ -86,7 +93,6 @@ def score_weights(
 
     @torch.inference_mode()
     def infer(frame: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
-        pictures = torch.from_numpy(frame).permute(0, 3, 1, 2).float() / 255.0
-        return {"probability": probabilities(network(normalise(pictures)))}
+        return {"probability": probabilities(logits_of(network(normalise(planar(torch.from_numpy(frame))))))}
 
     return Scores(evaluation=evaluate_segmentation(infer, samples, spec, advance))

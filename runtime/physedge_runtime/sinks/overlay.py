@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from physedge_runtime.frame import Colour, Frame
 from physedge_runtime.resize import Geometry
 from physedge_runtime.results import Classification, Reconstruction, Result, Segmentation, Signal, TrustState
+from physedge_runtime.sinks.density import draw_density
 from physedge_runtime.sinks.measure import way_to_grid
 from physedge_runtime.sources.opencv import import_opencv
 from physedge_runtime.stream.streamed import StreamedFrame, StreamInfo, Withdrawal
@@ -80,6 +81,8 @@ class Overlay:
         return np.asarray(self._cv2.applyColorMap(large, self._cv2.COLORMAP_TWILIGHT_SHIFTED), np.uint8)
 
     def _draw_answer(self, canvas: Picture, result: Result) -> None:
+        if isinstance(result, Classification):
+            draw_density(canvas, result, self._info.frame_spec)
         if not isinstance(result, Segmentation):
             return
         way = way_to_grid(result, self._info.frame_spec)

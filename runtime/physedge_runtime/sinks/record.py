@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from physedge_runtime.results import Classification, Reconstruction, Result, Segmentation, Trust
 from physedge_runtime.sinks.measure import Region, regions
 from physedge_runtime.stream.streamed import StreamedFrame, StreamInfo
@@ -78,6 +81,9 @@ def describe_answer(result: Result, info: StreamInfo) -> dict[str, Any]:
                 "label": result.label,
                 "probability": {name: _short(float(value)) for name, value in probability},
                 "parameters": {name: _short(value) for name, value in result.parameters.items()},
+                "note": result.note,
+                "maps": {name: _planes(values) for name, values in result.maps.items()},
+                "times_days": [_short(days) for days in result.times_days],
             }
         case Reconstruction():
             return {
@@ -89,6 +95,15 @@ def describe_answer(result: Result, info: StreamInfo) -> dict[str, Any]:
             }
         case _:
             return {"task": "other"}
+
+
+def _planes(values: NDArray[np.float32]) -> dict[str, Any]:
+    """Mean and largest value of each plane of a map (..., row, column)."""
+    planes = values.reshape(-1, *values.shape[-2:])
+    return {
+        "mean": [_short(float(plane.mean())) for plane in planes],
+        "largest": [_short(float(plane.max())) for plane in planes],
+    }
 
 
 def _region(region: Region) -> dict[str, Any]:

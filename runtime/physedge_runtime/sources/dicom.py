@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physedge_runtime.errors import SourceError, missing_extra
-from physedge_runtime.frame import Colour, Frame
+from physedge_runtime.frame import Colour, Frame, spacing_fault
 from physedge_runtime.sources.base import SourceEnded, SourceInfo
 from physedge_runtime.sources.file import missing_file
 
@@ -49,6 +49,8 @@ class DicomSource:
         self._stamps_ns: list[int] | None = None
         self._region: tuple[int, int, int, int] | None = None
         self._metadata: MappingProxyType[str, Any] = MappingProxyType({})
+        self._spacing_mm: tuple[float, float] | None = None
+        self._spacing_note = ""
         self._next_id = 0
 
     @property
@@ -84,6 +86,7 @@ class DicomSource:
             raise _no_image("it holds no picture")
         self._stamps_ns = frame_stamps_ns(self._dataset)
         self._region = ultrasound_region(self._dataset) if self._crops else None
+        self._spacing_mm, self._spacing_note = pixel_spacing_mm(self._dataset)
         self._metadata = MappingProxyType({"dicom": self._dataset, "region_px": self._region})
         self._pictures = iter_pixels(self._path)
         self._next_id = 0
@@ -116,6 +119,8 @@ class DicomSource:
             captured_ns=self._clock(),
             colour=Colour.RGB if picture.ndim == 3 else Colour.GREY,
             source_stamp_ns=stamps[frame_id] if stamps and frame_id < len(stamps) else None,
+            spacing_mm=self._spacing_mm,
+            spacing_note=self._spacing_note,
             metadata=self._metadata,
         )
 
@@ -134,6 +139,27 @@ def frame_stamps_ns(dataset: Dataset) -> list[int] | None:
         return [round(number * frame_time_ms * _NS_PER_MS) for number in range(count)]
     rate_hz = float(dataset.get("CineRate", 0) or dataset.get("RecommendedDisplayFrameRate", 0) or 0)
     return [round(number * 1e9 / rate_hz) for number in range(count)] if rate_hz > 0 else None
+
+
+def pixel_spacing_mm(dataset: Dataset) -> tuple[tuple[float, float] | None, str]:
+    """Height and width of a pixel in the body, millimetres; or None, and why where the file states one.
+
+    Taken from PixelSpacing, of enhanced objects from the one that all frames share. ImagerPixelSpacing is left alone:
+    it is measured at a detector, not in the body.
+    """
+    stated = dataset.get("PixelSpacing")
+    if stated is None:
+        for shared in dataset.get("SharedFunctionalGroupsSequence", ()):
+            for measures in shared.get("PixelMeasuresSequence", ()):
+                stated = measures.get("PixelSpacing", stated)
+    if stated is None:
+        return None, ""
+    try:
+        down, across = (float(side) for side in stated)
+    except (TypeError, ValueError):
+        return None, "the file's pixel spacing is no pair of numbers"
+    fault = spacing_fault((down, across))
+    return (None, fault) if fault else ((down, across), "")
 
 
 def ultrasound_region(dataset: Dataset) -> tuple[int, int, int, int] | None:

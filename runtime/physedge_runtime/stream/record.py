@@ -78,6 +78,8 @@ class RecordedCore(StreamCore):
             "colour": str(frame.colour),
             "source_stamp_ns": frame.source_stamp_ns,
             "frozen_by_operator": frame.frozen_by_operator,
+            "spacing_mm": frame.spacing_mm,
+            "spacing_note": frame.spacing_note,
         }
         self._writer.put(record, frame.pixels)
         super().frame(frame, look, now_ns)
@@ -323,6 +325,8 @@ def _frame(record: Record, pixels: NDArray[Any]) -> Frame:
         colour=Colour(record["colour"]),
         source_stamp_ns=record["source_stamp_ns"],
         frozen_by_operator=record["frozen_by_operator"],
+        spacing_mm=tuple(spacing) if (spacing := record.get("spacing_mm")) else None,
+        spacing_note=record.get("spacing_note", ""),
     )
 
 

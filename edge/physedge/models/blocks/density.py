@@ -1,0 +1,89 @@
+"""From features to a tumour model: the density at the beginning, and D and rho."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from physedge.models.blocks.convolution import upsampled
+from physedge_runtime.growth import GrowthSpec
+
+_WIDTH = 32
+# A picture begins with about this density everywhere, so that neither the mass hinge nor the sigmoid is saturated.
+_FIRST_DENSITY = 0.05
+
+
+class DensitySigmoid(nn.Module):
+    """The last 1x1 convolution and its sigmoid: a density of a thousandth is less than a quantum of 8 bits."""
+
+    keep_float: ClassVar[bool] = True
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.project = nn.Conv2d(features, 1, 1)
+        nn.init.constant_(self.project.bias, math.log(_FIRST_DENSITY / (1.0 - _FIRST_DENSITY)))  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (batch, features, row, column) to (batch, 1, row, column), 0 to 1."""
+        return torch.sigmoid(self.project(x))
+
+
+class DensityHead(nn.Module):
+    """u_0 = sigmoid(1x1(ReLU(up(1x1 F2) + 1x1 F1))) on the grid of F1.
+
+    Args:
+        fine: Channels of F1.
+        coarse: Channels of F2, at half the resolution.
+    """
+
+    def __init__(self, fine: int, coarse: int) -> None:
+        super().__init__()
+        self.fine = nn.Conv2d(fine, _WIDTH, 1)
+        self.coarse = nn.Conv2d(coarse, _WIDTH, 1)
+        self.output = DensitySigmoid(_WIDTH)
+
+    def forward(self, f1: Tensor, f2: Tensor) -> Tensor:
+        """Map F1 (batch, fine, row, column) and F2 (batch, coarse, row/2, column/2) to (batch, 1, row, column)."""
+        density: Tensor = self.output(torch.relu(upsampled(self.coarse(f2)) + self.fine(f1)))
+        return density
+
+
+class ParameterHead(nn.Module):
+    """D and rho, on a logarithmic scale within their bounds: one pair a picture, one learned pair, or a frozen pair."""
+
+    keep_float: ClassVar[bool] = True  # The map is exponential over two decades.
+
+    def __init__(self, features: int, spec: GrowthSpec) -> None:
+        super().__init__()
+        self.mode = spec.parameters
+        bounds = torch.tensor([spec.diffusivity_mm2_per_day, spec.growth_per_day]).log()
+        self.register_buffer("low", bounds[:, 0].clone(), persistent=False)
+        self.register_buffer("span", bounds[:, 1] - bounds[:, 0], persistent=False)
+        frozen = torch.tensor([spec.frozen_diffusivity_mm2_per_day, spec.frozen_growth_per_day]).log()
+        self.register_buffer("frozen", (frozen - bounds[:, 0]) / (bounds[:, 1] - bounds[:, 0]), persistent=False)
+        if self.mode == "image":
+            self.layers = nn.Sequential(nn.Linear(features, _WIDTH), nn.ReLU(), nn.Linear(_WIDTH, 2))
+        elif self.mode == "global":
+            self.pair = nn.Parameter(torch.zeros(2))
+
+    low: Tensor
+    span: Tensor
+    frozen: Tensor
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return D in mm²/day and rho in 1/day, both (batch, 1), and both places in their ranges (batch, 2), 0 to 1.
+
+        Args:
+            features: (batch, channel, row, column); pooled here.
+        """
+        pooled = features.mean(dim=(2, 3))
+        if self.mode == "image":
+            place = torch.sigmoid(self.layers(pooled))
+        else:
+            pair = torch.sigmoid(self.pair) if self.mode == "global" else self.frozen
+            place = pair.unsqueeze(0) + 0.0 * pooled[:, :2]  # in a free batch, every picture its own
+        values = torch.exp(self.low + self.span * place)
+        return values[:, :1], values[:, 1:], place

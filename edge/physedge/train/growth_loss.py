@@ -1,0 +1,66 @@
+"""What a network with a tumour model is held to besides naming the right class.
+
+With the equation inside the network its residual is 0 by construction. What is left to ask for:
+
+    L_mass    of "no tumour" the density's mass goes to 0; of a tumour it stays between 0.2 % and 25 % of the slice
+    L_smooth  mean |grad u_0|, so that a density is a region and no texture
+    L_step    mean square of u_T with T steps less u_T with 2 T steps: parameters for which the steps are too long cost
+    L_prior   squared places of D and rho about the middle of their (logarithmic) ranges, from -1 to 1
+
+L_mass is taken in logarithms, since the mass of a slice runs over two decades and what matters is its order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from physedge.models.physnet import TumourModel
+
+MASS_WEIGHT, SMOOTH_WEIGHT, STEP_WEIGHT, PRIOR_WEIGHT = 0.1, 0.01, 0.05, 0.01
+LEAST_TUMOUR_MASS, MOST_TUMOUR_MASS = 0.002, 0.25
+# A mass of this share counts as one.
+_MASS_UNIT = 0.002
+_TINY = 1e-6
+
+
+def growth_loss(block: TumourModel, answers: Mapping[str, Tensor], is_tumour: Tensor) -> Tensor:
+    """The weighted sum of all four.
+
+    Args:
+        block: Of the network that answered.
+        answers: Of the network; `density`, `D_mm2_per_day` and `rho_per_day` among them.
+        is_tumour: bool (batch,); False for the class without a tumour.
+    """
+    density = answers["density"]
+    diffusivity, growth = answers["D_mm2_per_day"], answers["rho_per_day"]
+    total = MASS_WEIGHT * mass_loss(density[:, 0].mean(dim=(1, 2)), is_tumour)
+    total = total + SMOOTH_WEIGHT * smooth_loss(density[:, :1])
+    if block.spec.evolves:
+        finer = block.growth.evolve(density[:, :1], diffusivity[:, :, None, None], growth[:, :, None, None], refine=2)
+        total = total + STEP_WEIGHT * (density[:, -1] - finer[:, -1]).square().mean()
+    return total + PRIOR_WEIGHT * prior_loss(block, diffusivity, growth)
+
+
+def mass_loss(mass: Tensor, is_tumour: Tensor) -> Tensor:
+    """L_mass of masses (batch,), as shares of the slice."""
+    empty = torch.log1p(mass / _MASS_UNIT)
+    bounded = torch.relu(torch.log(LEAST_TUMOUR_MASS / (mass + _TINY))) + torch.relu(
+        torch.log((mass + _TINY) / MOST_TUMOUR_MASS)
+    )
+    return torch.where(is_tumour, bounded, empty).mean()
+
+
+def smooth_loss(density: Tensor) -> Tensor:
+    """L_smooth of (batch, 1, row, column)."""
+    down, across = density.diff(dim=2).abs().mean(), density.diff(dim=3).abs().mean()
+    return down + across
+
+
+def prior_loss(block: TumourModel, diffusivity: Tensor, growth: Tensor) -> Tensor:
+    """L_prior of D and rho (batch, 1)."""
+    values = torch.cat([diffusivity, growth], dim=1).log()
+    place = (values - block.parameter.low) / block.parameter.span
+    return (2.0 * place - 1.0).square().mean()

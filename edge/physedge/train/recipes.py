@@ -1,0 +1,33 @@
+"""The table of tasks that can be trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from physedge.train.classification import ClassificationRecipe
+from physedge.train.options import TrainOptions
+from physedge.train.recipe import Recipe
+from physedge.train.segmentation import SegmentationRecipe
+from physedge_runtime.errors import UsageError
+from physedge_runtime.spec import ModelSpec, Task
+
+RECIPES: Mapping[Task, Callable[[ModelSpec, TrainOptions], Recipe]] = MappingProxyType(
+    {Task.SEGMENTATION: SegmentationRecipe, Task.CLASSIFICATION: ClassificationRecipe}
+)
+
+
+def recipe_for(spec: ModelSpec, options: TrainOptions) -> Recipe:
+    """How a network of this declaration is trained.
+
+    Raises:
+        UsageError: Nothing trains its task (`PE-TRAIN-008`).
+    """
+    if spec.task not in RECIPES:
+        raise UsageError(
+            "PE-TRAIN-008",
+            found=f"the task {spec.task}",
+            expected=f"a task that can be trained here: {', '.join(RECIPES)}",
+            next_step="train it elsewhere and bring weights and specification to physedge export",
+        )
+    return RECIPES[spec.task](spec, options)
