@@ -4,8 +4,7 @@
         physedge_regression("net.physedge", "data/val", min_dice=0.85, golden="golden/polyps.npz")
 
 The bounds are on mean scores. The golden file keeps every mask; it is written only by `pytest --update-golden`,
-which also shows the difference. Switch the plugin on with `-p physedge_calibrate.pytest_plugin`, in the command or
-in `addopts`.
+which also shows the difference. The plugin comes with the package; `examples/device_ci` is a project that uses it.
 """
 
 from __future__ import annotations
@@ -26,7 +25,9 @@ _RENEWED = pytest.StashKey[list[str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add `--update-golden`."""
+    """Add `--update-golden`, and where bundle and data lie where a test does not say."""
+    parser.addini("physedge_bundle", "The bundle of physedge_regression, relative to the root folder.")
+    parser.addini("physedge_data", "The labelled data of physedge_regression, relative to the root folder.")
     group = parser.getgroup("physedge")
     group.addoption(
         "--update-golden",
@@ -53,7 +54,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def physedge_regression(request: pytest.FixtureRequest) -> Callable[..., Answers]:
     """A function that runs a bundle over labelled frames and fails the test where it got worse.
 
-    Its arguments: the bundle; the folder of labelled data (its `val` where it has one); bounds on mean scores as
+    Its arguments: the bundle and the folder of labelled data (its `val` where it has one), those of `physedge_bundle`
+    and `physedge_data` in the configuration where left out; bounds on mean scores as
     `min_dice=0.85` or `max_hd95=20`; `golden`, a file below the test's folder; `flipped_fraction`, the share of
     a frame's pixels that may differ from the golden mask (0.001); `engine` and `threads` as for `Bundle.open`.
     Paths are relative to pytest's root folder, but for `golden`, which is relative to the test's file. It gives the
@@ -63,8 +65,8 @@ def physedge_regression(request: pytest.FixtureRequest) -> Callable[..., Answers
     test_folder = request.path.parent
 
     def check(
-        bundle: str | Path,
-        data: str | Path,
+        bundle: str | Path | None = None,
+        data: str | Path | None = None,
         *,
         golden: str | Path | None = None,
         flipped_fraction: float = DEFAULT_FLIPPED_FRACTION,
@@ -75,15 +77,23 @@ def physedge_regression(request: pytest.FixtureRequest) -> Callable[..., Answers
         __tracebackhide__ = True
         from physedge_calibrate.regression import answer_frames, broken_bounds
 
-        answers = answer_frames(config.rootpath / bundle, config.rootpath / data, engine=engine, threads=threads)
+        places = (_named(config, "physedge_bundle", bundle), _named(config, "physedge_data", data))
+        answers = answer_frames(*places, engine=engine, threads=threads)
         failures = list(broken_bounds(answers, bounds))
         if golden is not None:
             failures += _against_golden(config, test_folder / golden, answers, flipped_fraction)
         if failures:
-            pytest.fail("\n".join([f"{Path(bundle).name} on {answers.engine}:", *failures]), pytrace=False)
+            pytest.fail("\n".join([f"{places[0].name} on {answers.engine}:", *failures]), pytrace=False)
         return answers
 
     return check
+
+
+def _named(config: pytest.Config, key: str, said: str | Path | None) -> Path:
+    value = said or config.getini(key)
+    if not value:
+        pytest.fail(f"physedge_regression was not told a place: pass it, or set {key} in pytest's configuration")
+    return config.rootpath / value
 
 
 def _against_golden(config: pytest.Config, path: Path, answers: Answers, flipped_fraction: float) -> list[str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,7 @@ from physedge_calibrate.regression import (
 )
 from physedge_runtime.errors import IntegrityError, UsageError
 
+EXAMPLE = Path(__file__).parents[2] / "examples/device_ci"
 TEST = """
 def test_disks(physedge_regression):
     answers = physedge_regression("net.physedge", "data", {arguments})
@@ -32,13 +35,13 @@ def test_disks(physedge_regression):
 class Project:
     """A folder with a bundle, four frames and one test."""
 
-    def __init__(self, folder: Path, write: Callable[..., Path]) -> None:
+    def __init__(self, folder: Path, write: Callable[..., Path], *, write_test: bool = True) -> None:
         self.folder = folder
         self._write = write
         write_disks(folder / "data", 4)
-        (folder / "pytest.ini").write_text("[pytest]\naddopts = -p physedge_calibrate.pytest_plugin\n", "utf-8")
         self.ship(0.0)
-        self.test("min_dice=0.8")
+        if write_test:
+            self.test("min_dice=0.8")
 
     def ship(self, bias: float) -> None:
         """A bundle whose network answers with this bias; the bounds of its own golden frames let it."""
@@ -59,6 +62,28 @@ class Project:
             check=False,
             timeout=120,
         )
+
+
+def test_the_plugin_comes_with_the_package() -> None:
+    (found,) = [one for one in entry_points(group="pytest11") if one.module == "physedge_calibrate.pytest_plugin"]
+    assert found.name == found.module
+
+
+def test_the_example_project_passes_and_fails_with_another_network(
+    tmp_path: Path, write_tiny: Callable[..., Path]
+) -> None:
+    folder = tmp_path / "project"
+    shutil.copytree(EXAMPLE, folder)
+    project = Project(folder, write_tiny, write_test=False)
+    first = project.run()
+    assert first.returncode == 1
+    assert "no golden file frames.npz; write it with --update-golden" in first.stdout
+    assert project.run("--update-golden").returncode == 0
+    assert project.run().returncode == 0
+    project.ship(bias=3.0)
+    worse = project.run()
+    assert worse.returncode == 1
+    assert "2 failed" in worse.stdout or "1 failed" in worse.stdout
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ _VERBS: tuple[str, ...] = (
     "synth",
     "train",
     "export",
+    "calibrate",
     "verify",
     "bench",
     "run",

@@ -15,6 +15,7 @@ from physedge.deploy.golden import golden_frames
 from physedge.deploy.judge import REFERENCE_ENGINE, Court, Graph, data_record, not_run
 from physedge.deploy.network import Network, NetworkChoice, find_network
 from physedge.deploy.pack import CARD_ENTRY, Contents, GoldenSet, answer_golden, bundle_path, golden_error, pack
+from physedge.deploy.traced import trace_network
 from physedge.deploy.trust import (
     FALSE_ALARM_RATE,
     CleanFrames,
@@ -264,17 +265,8 @@ def _read_data(
 def _trace(
     options: ExportOptions, network: Network, module: nn.Module | None, progress: Progress
 ) -> tuple[_Work, TracedGraph]:
-    from physedge_export.brought import graph_from_onnx
-    from physedge_export.passes.table import apply_passes
-    from physedge_export.trace import trace
-
     with progress("tracing to ONNX", None):
-        if module is None:
-            assert network.onnx is not None
-            traced = graph_from_onnx(network.onnx, network.spec)
-        else:
-            traced = trace(module, network.spec)
-        traced, passes = apply_passes(traced, options.target)
+        traced, passes = trace_network(network, module, options.target)
     work = _Work(
         options=options,
         network=network,
