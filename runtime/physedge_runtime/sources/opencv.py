@@ -25,12 +25,14 @@ def import_opencv() -> ModuleType:
         EnvironmentFault: OpenCV is not installed (`PE-ENV-001`).
     """
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET; read when the first video is opened
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "1")  # seconds; 10 would hold up a stop for as long
     try:
         import cv2
     except ImportError as error:
         raise missing_extra("opencv-python-headless", "camera") from error
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    if hasattr(cv2.utils, "logging"):  # not in every build: a distribution's obeys the variable alone
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     return cv2
 
 
