@@ -63,7 +63,7 @@ def test_the_metric_moves_with_its_interval(pair: tuple[Bundle, Bundle], tmp_pat
     assert len(found.frames) == 12
     assert found.metric is not None
     assert found.metric.low <= found.metric.estimate <= found.metric.high
-    by_hand = [frame.dice_after - frame.dice_before for frame in found.frames]  # type: ignore[operator]
+    by_hand = [frame.score_after - frame.score_before for frame in found.frames]  # type: ignore[operator]
     assert found.metric.estimate == pytest.approx(np.mean(by_hand))
     assert found.metric.group_count == 6
     assert "95 % interval" in summary_lines(found)[-1]

@@ -7,7 +7,7 @@ metric moved, with its interval.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,17 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from physedge_calibrate.dataset import LabelledFile, list_pictures, read_labelled, read_picture, subset_folder
-from physedge_calibrate.metrics.segmentation import dice
+from physedge.deploy.diff_answers import ANSWERS, FrameChange, WorstFrame
+from physedge_calibrate.dataset import list_pictures, read_picture, subset_folder
+from physedge_calibrate.evaluate import Sample, read_samples
 from physedge_calibrate.statistics import Interval, mean_interval
 from physedge_runtime.bundle import Bundle
 from physedge_runtime.errors import UsageError
 from physedge_runtime.graph_check import graph_parts
 from physedge_runtime.manifest import GoldenCase
-from physedge_runtime.net import Net
-from physedge_runtime.resize import to_frame
-from physedge_runtime.results import Segmentation
-from physedge_runtime.spec import Task
 
 # Hashes of entries have a list of their own; golden frames follow from the frames.
 _LISTED_APART = {"entries", "golden", "verdicts"}
@@ -63,33 +60,6 @@ class GraphChange:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FrameChange:
-    """How the answers to one frame differ.
-
-    Attributes:
-        name: Of the frame.
-        changed_fraction: Share of its pixels that belong to another class.
-        dice_before: Against the truth; None where there is none.
-        dice_after: The same.
-    """
-
-    name: str
-    changed_fraction: float
-    dice_before: float | None = None
-    dice_after: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorstFrame:
-    """A frame whose answers differ most: uint8 picture (height, width, 3), and both masks (height, width)."""
-
-    change: FrameChange
-    picture: NDArray[np.uint8] = field(repr=False)
-    before: NDArray[np.uint8] = field(repr=False)
-    after: NDArray[np.uint8] = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class BundleDiff:
     """Everything that differs between two bundles.
 
@@ -103,7 +73,8 @@ class BundleDiff:
         frames: One record a frame, in order.
         worst: Those with the largest share, largest first.
         engines: What answered, before and after.
-        metric: Mean of (after - before) of the per-frame Dice with its 95 % interval; None without truth.
+        score: Name of the score of a frame against its truth.
+        metric: Mean of (after - before) of the per-frame scores with its 95 % interval; None without truth.
     """
 
     before: Bundle
@@ -115,6 +86,7 @@ class BundleDiff:
     frames: tuple[FrameChange, ...] = ()
     worst: tuple[WorstFrame, ...] = ()
     engines: tuple[str, str] = ("", "")
+    score: str = ""
     metric: Interval | None = None
 
     @property
@@ -151,7 +123,7 @@ class DiffOptions:
     seed: int = 0
 
 
-Pictures = Sequence[tuple[str, Callable[[], NDArray[Any]], LabelledFile | None]]
+Pictures = Sequence[tuple[str, Callable[[], NDArray[Any]], Sample | None]]
 
 
 def diff(
@@ -166,24 +138,26 @@ def diff(
     chosen = options or DiffOptions()
     _check_comparable(before, after)
     said = _changes(_flat(before.manifest.model_dump(mode="json")), _flat(after.manifest.model_dump(mode="json")))
-    written = BundleDiff(
-        before=before,
-        after=after,
-        manifest=tuple(change for change in said if not change.key.startswith(_RECIPE)),
-        recipe=tuple(change for change in said if change.key.startswith(_RECIPE)),
-        entries=_changes(_hashes(before), _hashes(after)),
-        graphs=tuple(_graph_changes(before, after)),
+    return _with_answers(
+        BundleDiff(
+            before=before,
+            after=after,
+            manifest=tuple(change for change in said if not change.key.startswith(_RECIPE)),
+            recipe=tuple(change for change in said if change.key.startswith(_RECIPE)),
+            entries=_changes(_hashes(before), _hashes(after)),
+            graphs=tuple(_graph_changes(before, after)),
+        ),
+        chosen,
+        advance,
     )
-    if before.manifest.spec.task is not Task.SEGMENTATION:
-        return written
-    return _with_answers(written, chosen, advance)
 
 
 def pictures_of(before: Bundle, options: DiffOptions) -> Pictures:
     """Name, reader and truth of every frame that both bundles will answer."""
     found: Pictures
     if options.data is not None:
-        found = [(one.name, one.picture, one) for one in read_labelled(subset_folder(options.data, "val"))]
+        samples = read_samples(subset_folder(options.data, "val"), before.manifest.spec)
+        found = [(one.name, one.picture, one) for one in samples]
     elif options.frames is not None:
         found = [(path.name, partial(read_picture, path), None) for path in list_pictures(options.frames)]
     else:
@@ -200,8 +174,9 @@ def pictures_of(before: Bundle, options: DiffOptions) -> Pictures:
     return [found[index] for index in np.linspace(0, len(found) - 1, options.limit).round().astype(int)]
 
 
-def _golden_frame(bundle: Bundle, case: GoldenCase) -> NDArray[np.uint8]:
-    return np.frombuffer(bundle.read(case.frame), np.uint8).reshape(case.shape)
+def _golden_frame(bundle: Bundle, case: GoldenCase) -> NDArray[Any]:
+    dtype = np.uint8 if bundle.manifest.spec.frame is not None else np.dtype("<f4")
+    return np.frombuffer(bundle.read(case.frame), dtype).reshape(case.shape)
 
 
 def _check_comparable(before: Bundle, after: Bundle) -> None:
@@ -267,52 +242,35 @@ def _with_answers(written: BundleDiff, options: DiffOptions, advance: Callable[[
     frames: list[FrameChange] = []
     worst: list[WorstFrame] = []
     pictures = pictures_of(written.before, options)
+    score, compare = ANSWERS[written.before.manifest.spec.task]
     with (
         written.before.open(engine=options.engine, threads=options.threads, allow_rejected=True) as old,
         written.after.open(engine=options.engine, threads=options.threads, allow_rejected=True) as new,
     ):
         engines = (old.engine, new.engine)
-        for name, read, labelled in pictures:
-            picture = read()
-            before, after = _mask(old, picture), _mask(new, picture)
-            truth = labelled.labels() if labelled is not None else None
-            change = FrameChange(
-                name=name,
-                changed_fraction=float((before != after).mean()),
-                dice_before=None if truth is None else dice(before > 0, truth > 0),
-                dice_after=None if truth is None else dice(after > 0, truth > 0),
-            )
-            frames.append(change)
-            worst.append(WorstFrame(change=change, picture=picture, before=before, after=after))
-            worst.sort(key=lambda frame: (-frame.change.changed_fraction, frame.change.name))
-            del worst[options.worst :]
+        for name, read, sample in pictures:
+            compared = compare(name, read(), (old, new), sample)
+            frames.append(compared.change)
+            if compared.shown is not None:
+                worst.append(compared.shown)
+                worst.sort(key=lambda frame: (-frame.change.changed_fraction, frame.change.name))
+                del worst[options.worst :]
             advance()
-    return BundleDiff(
-        before=written.before,
-        after=written.after,
-        manifest=written.manifest,
-        recipe=written.recipe,
-        entries=written.entries,
-        graphs=written.graphs,
+    return replace(
+        written,
         frames=tuple(frames),
         worst=tuple(frame for frame in worst if frame.change.changed_fraction > 0),
         engines=engines,
+        score=score,
         metric=_metric(frames, pictures, options.seed),
     )
 
 
-def _mask(net: Net, picture: NDArray[Any]) -> NDArray[np.uint8]:
-    result = net.infer(picture)
-    assert isinstance(result, Segmentation)
-    assert net.spec.frame is not None
-    return to_frame(result.mask, net.spec.frame, result.frame_shape)
-
-
 def _metric(frames: Sequence[FrameChange], pictures: Pictures, seed: int) -> Interval | None:
     differences = [
-        frame.dice_after - frame.dice_before
+        frame.score_after - frame.score_before
         for frame in frames
-        if frame.dice_before is not None and frame.dice_after is not None
+        if frame.score_before is not None and frame.score_after is not None
     ]
     if not differences:
         return None

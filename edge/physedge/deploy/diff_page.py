@@ -13,12 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from physedge.deploy.diff import BundleDiff, Change, WorstFrame
+from physedge.deploy.diff import BundleDiff, Change
+from physedge.deploy.diff_answers import WorstFrame
 from physedge.deploy.page import page, table
 from physedge_runtime.bundle import Bundle, write_atomically
 from physedge_runtime.manifest import canonical_json
+from physedge_runtime.spec import Task
 
 _WIDEST_PX = 320
+_MOST_ROWS = 20
 _COLOUR = np.array([64, 220, 120], np.uint8)
 _CHANGED_COLOUR = np.array([255, 60, 60], np.uint8)
 
@@ -59,7 +62,7 @@ def as_json(difference: BundleDiff) -> dict[str, Any]:
         "metric": None
         if metric is None
         else {
-            "name": "dice_native",
+            "name": difference.score,
             "change": metric.estimate,
             "low": metric.low,
             "high": metric.high,
@@ -70,8 +73,11 @@ def as_json(difference: BundleDiff) -> dict[str, Any]:
             {
                 "name": frame.name,
                 "changed_fraction": frame.changed_fraction,
-                "dice_before": frame.dice_before,
-                "dice_after": frame.dice_after,
+                "largest": frame.largest,
+                "said_before": frame.said_before,
+                "said_after": frame.said_after,
+                "score_before": frame.score_before,
+                "score_after": frame.score_after,
             }
             for frame in difference.frames
         ],
@@ -85,14 +91,17 @@ def summary_lines(difference: BundleDiff) -> list[str]:
         f"{len(difference.entries)} entries differ; graphs: {len(difference.graphs)}"
     ]
     if difference.frames:
+        largest = max(frame.largest for frame in difference.frames)
         lines.append(
             f"answers to {difference.changed_frames} of {len(difference.frames)} frames changed, "
-            f"{difference.changed_pixel_fraction:.3%} of all pixels"
+            f"{difference.changed_pixel_fraction:.3%} of all {_counted(difference)}; "
+            f"single values by {largest:.3g} at most"
         )
     if difference.metric is not None:
         metric = difference.metric
         lines.append(
-            f"Dice (after - before): {metric.estimate:+.4f}, 95 % interval {metric.low:+.4f} to {metric.high:+.4f}, "
+            f"{difference.score} (after - before): {metric.estimate:+.4f}, "
+            f"95 % interval {metric.low:+.4f} to {metric.high:+.4f}, "
             f"{len(difference.frames)} frames in {metric.group_count} groups"
         )
     return lines
@@ -153,13 +162,13 @@ def _page(difference: BundleDiff) -> str:
         "<h2>Entries</h2>",
         _changes(difference.entries),
         "<h2>Frames that changed most</h2>",
-        "".join(_figure(frame) for frame in difference.worst) or "<p>None changed.</p>",
+        "".join(_figure(frame, difference.score) for frame in difference.worst) or _in_words(difference),
         "<p>Not a medical device.</p>",
     ]
     return page(title, parts)
 
 
-def _figure(frame: WorstFrame) -> str:
+def _figure(frame: WorstFrame, score: str) -> str:
     step = max(1, -(-frame.picture.shape[1] // _WIDEST_PX))
     picture = np.ascontiguousarray(_three_channels(frame.picture)[::step, ::step])
     before, after = frame.before[::step, ::step], frame.after[::step, ::step]
@@ -174,8 +183,8 @@ def _figure(frame: WorstFrame) -> str:
     )
     change = frame.change
     scores = (
-        f", Dice {change.dice_before:.3f} before, {change.dice_after:.3f} after"
-        if change.dice_before is not None and change.dice_after is not None
+        f", {score} {change.score_before:.3f} before, {change.score_after:.3f} after"
+        if change.score_before is not None and change.score_after is not None
         else ""
     )
     caption = f"{change.name}: {change.changed_fraction:.2%} of the pixels changed{scores}. "
@@ -185,6 +194,25 @@ def _figure(frame: WorstFrame) -> str:
         f'<figure><img alt="{html.escape(caption)}" src="data:image/png;base64,{data}">'
         f"<figcaption>{html.escape(caption)}</figcaption></figure>"
     )
+
+
+def _in_words(difference: BundleDiff) -> str:
+    """Frames whose answers are no masks, the most changed first."""
+    changed = [frame for frame in difference.frames if frame.largest > 0]
+    worst = sorted(changed, key=lambda frame: (-frame.changed_fraction, -frame.largest, frame.name))[:_MOST_ROWS]
+    if not worst:
+        return "<p>None changed.</p>"
+    return table(
+        ("frame", "before", "after", f"share of {_counted(difference)} changed", "largest difference"),
+        [
+            (one.name, one.said_before, one.said_after, f"{one.changed_fraction:.3g}", f"{one.largest:.3g}")
+            for one in worst
+        ],
+    )
+
+
+def _counted(difference: BundleDiff) -> str:
+    return "results" if difference.before.manifest.spec.task is Task.CLASSIFICATION else "pixels"
 
 
 def _three_channels(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
