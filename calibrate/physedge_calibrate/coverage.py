@@ -143,6 +143,8 @@ def draw_coverage(
     FigureCanvasAgg(figure)
     axes = figure.subplots(2, 4)
     for axis, name, column in zip(axes.flat, STATISTIC_NAMES, statistics.T, strict=False):
+        # Grey pictures have a saturation of 0 up to rounding: no 24 bins fit between two neighbouring numbers.
+        column = np.round(column, 9)
         edges = np.histogram_bin_edges(column, bins=24)
         for values, style in ((column, _POOL_STYLE), (column[indices], _CHOSEN_STYLE)):
             axis.hist(values, edges.tolist(), weights=np.full(len(values), 1 / len(values)), **style)

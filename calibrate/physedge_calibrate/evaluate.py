@@ -13,8 +13,9 @@ from typing import Any
 
 from physedge_calibrate.class_folders import read_class_folders
 from physedge_calibrate.dataset import read_labelled
-from physedge_calibrate.evaluate_classification import evaluate_classification
+from physedge_calibrate.evaluate_classification import evaluate_classification, hold_classification
 from physedge_calibrate.evaluate_segmentation import evaluate_segmentation
+from physedge_calibrate.gate import SetLoss
 from physedge_calibrate.samples import Advance, Evaluation, Infer, Sample
 from physedge_runtime.errors import UsageError
 from physedge_runtime.spec import ModelSpec, Task
@@ -29,10 +30,12 @@ class TaskDoor:
     Attributes:
         read: Every labelled sample of a folder; no frame is read yet.
         evaluate: Scores a network on such samples.
+        hold: What a candidate lost in figures of the whole set, and remarks; of full precision, candidate and seed.
     """
 
     read: Callable[[Path, ModelSpec], Sequence[Sample]]
     evaluate: Callable[[Infer, Sequence[Any], ModelSpec, Advance], Evaluation]
+    hold: Callable[[Any, Any, int], tuple[tuple[SetLoss, ...], tuple[str, ...]]] = lambda *_: ((), ())
 
 
 TASKS: Mapping[Task, TaskDoor] = MappingProxyType(
@@ -41,7 +44,9 @@ TASKS: Mapping[Task, TaskDoor] = MappingProxyType(
             read=lambda folder, spec: read_labelled(folder, len(spec.classes) - 1), evaluate=evaluate_segmentation
         ),
         Task.CLASSIFICATION: TaskDoor(
-            read=lambda folder, spec: read_class_folders(folder, spec.classes), evaluate=evaluate_classification
+            read=lambda folder, spec: read_class_folders(folder, spec.classes),
+            evaluate=evaluate_classification,
+            hold=hold_classification,
         ),
     }
 )

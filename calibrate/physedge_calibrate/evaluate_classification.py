@@ -9,10 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physedge_calibrate.class_folders import ClassifiedFile
-from physedge_calibrate.metrics.classification import confusion_matrix, macro_f1_interval
+from physedge_calibrate.gate import SetLoss
+from physedge_calibrate.metrics.classification import (
+    confusion_matrix,
+    macro_f1,
+    macro_f1_drop_interval,
+    macro_f1_interval,
+)
 from physedge_calibrate.metrics.confidence import auroc_interval, calibration_error_interval
 from physedge_calibrate.samples import OF_THE_SET, Advance, Infer
-from physedge_calibrate.statistics import Interval, mean_interval
+from physedge_calibrate.statistics import Interval, mcnemar_p_value, mean_interval
 from physedge_runtime.frame import Frame
 from physedge_runtime.resize import prepare
 from physedge_runtime.spec import ModelSpec
@@ -136,3 +142,26 @@ def evaluate_classification(
         none_class=spec.growth.none_class if spec.growth else "",
         outputs={name: np.stack(values) for name, values in others.items()},
     )
+
+
+def hold_classification(
+    reference: ClassificationEvaluation, candidate: ClassificationEvaluation, seed: int
+) -> tuple[tuple[SetLoss, ...], tuple[str, ...]]:
+    """What a candidate lost in macro F1, and McNemar's test on the pictures on which only one of both is right."""
+    drop = macro_f1_drop_interval(
+        reference.predictions,
+        candidate.predictions,
+        reference.truths,
+        class_count=len(reference.classes),
+        groups=list(candidate.groups),
+        generator=np.random.default_rng(seed),
+    )
+    full = macro_f1(reference.predictions, reference.truths, class_count=len(reference.classes))
+    before, after = reference.scores("accuracy") > 0, candidate.scores("accuracy") > 0
+    lost, won = int((before & ~after).sum()), int((~before & after).sum())
+    remark = (
+        f"only full precision is right in {lost} of {len(candidate)} pictures, only the candidate in {won} "
+        f"(McNemar p = {mcnemar_p_value(before, after):.3g}); "
+        f"answers differ in {int((reference.predictions != candidate.predictions).sum())}"
+    )
+    return (SetLoss(title="macro F1", reference=full, drop=drop),), (remark,)

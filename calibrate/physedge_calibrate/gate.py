@@ -5,10 +5,10 @@ worse. A refusal needs no statistical power, a pass does:
 
 1. fewer than 20 samples: INCONCLUSIVE, whatever they say;
 2. outputs or scores that are not finite, constant or empty: REJECT;
-3. mean drop beyond the tolerance, 99th percentile of the drop beyond the worst-case bound, or a stratum below
-   its share: REJECT;
-4. the upper end of the one-sided 95 % interval of the mean drop beyond the tolerance, or fewer samples than the
-   spread of the drops asks for: INCONCLUSIVE, with the number that would do;
+3. mean drop beyond the tolerance, 99th percentile of the drop beyond the worst-case bound, a stratum below
+   its share, or a figure of the whole set (macro F1) below it: REJECT;
+4. the upper end of the one-sided 95 % interval of the mean drop, or of such a figure's, beyond the tolerance, or
+   fewer samples than the spread of the drops asks for: INCONCLUSIVE, with the number that would do;
 5. else ACCEPT.
 """
 
@@ -25,13 +25,14 @@ from physedge_calibrate.comparison import Comparison, StratumScore, compare
 from physedge_calibrate.metrics.table import DICE, Metric
 from physedge_calibrate.outputs import OutputFinding, check_outputs
 from physedge_calibrate.reasons import doubts, kept_enough, notes, refusals, too_few
-from physedge_calibrate.statistics import RESAMPLES
+from physedge_calibrate.statistics import RESAMPLES, Interval
 from physedge_calibrate.tolerance import Tolerance, standard, strict
 from physedge_runtime.verdict import Verdict
 
 __all__ = [
     "Comparison",
     "Judgement",
+    "SetLoss",
     "StratumScore",
     "Tolerance",
     "check_outputs",
@@ -39,6 +40,41 @@ __all__ = [
     "standard",
     "strict",
 ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetLoss:
+    """What a figure of the whole set, no mean over samples, lost; held to the same share as the metric itself.
+
+    Attributes:
+        title: As in a report, for example macro F1.
+        reference: The figure of full precision; higher is better.
+        drop: Interval of the paired loss, one-sided 95 % at either end.
+    """
+
+    title: str
+    reference: float
+    drop: Interval
+
+    def allowed(self, tolerance: Tolerance) -> float:
+        """The largest loss that passes."""
+        return (1.0 - tolerance.kept_fraction) * abs(self.reference)
+
+    def refusals(self, tolerance: Tolerance) -> list[str]:
+        """Why the estimate itself is too much."""
+        allowed = self.allowed(tolerance)
+        if self.drop.estimate <= allowed:
+            return []
+        return [f"{self.title} is worse by {self.drop.estimate:.4f}, more than the {allowed:.4f} allowed"]
+
+    def doubts(self, tolerance: Tolerance) -> list[str]:
+        """Why the samples are too few to be sure."""
+        allowed = self.allowed(tolerance)
+        if self.drop.estimate > allowed or self.drop.high <= allowed:
+            return []
+        return [
+            f"{self.title} may be worse by up to {self.drop.high:.4f} (one-sided 95 %), where {allowed:.4f} is allowed"
+        ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +88,7 @@ class Judgement:
         tolerance: The bounds used.
         worst_case_bound: Bound on the 99th percentile of the drop; None: the metric has none.
         comparison: The numbers; None where there are no scores, or some are not finite.
+        set_losses: What figures of the whole set lost.
     """
 
     verdict: Verdict
@@ -60,6 +97,7 @@ class Judgement:
     tolerance: Tolerance
     worst_case_bound: float | None
     comparison: Comparison | None
+    set_losses: tuple[SetLoss, ...] = ()
 
     def to_dict(self) -> dict[str, object]:
         """The same as plain values for JSON; a number that is not finite becomes null."""
@@ -76,6 +114,8 @@ def judge(
     generator: np.random.Generator,
     metric: Metric = DICE,
     findings: Sequence[OutputFinding] = (),
+    set_losses: Sequence[SetLoss] = (),
+    remarks: Sequence[str] = (),
     resamples: int = RESAMPLES,
 ) -> Judgement:
     """The verdict on a candidate from the scores of each sample.
@@ -89,6 +129,8 @@ def judge(
         generator: Source of randomness of the bootstrap.
         metric: Which metric the scores are of.
         findings: What `check_outputs` found in the candidate's outputs.
+        set_losses: Figures of the whole set that must be kept besides.
+        remarks: Further sentences for the notes.
         resamples: Bootstrap resamples.
 
     Raises:
@@ -112,6 +154,9 @@ def judge(
     scarce = too_few(len(reference), comparison)
     refused = broken + (refusals(comparison, tolerance, metric) if comparison else [])
     doubted = doubts(comparison, tolerance, metric) if comparison else []
+    for loss in set_losses:
+        refused += loss.refusals(tolerance)
+        doubted += loss.doubts(tolerance)
     if scarce:
         verdict, reasons = Verdict.INCONCLUSIVE, [*scarce, *refused]
     elif refused:
@@ -124,10 +169,11 @@ def judge(
     return Judgement(
         verdict=verdict,
         reasons=tuple(reasons),
-        notes=notes(comparison),
+        notes=(*notes(comparison), *remarks),
         tolerance=tolerance,
         worst_case_bound=metric.worst_case_drop,
         comparison=comparison,
+        set_losses=tuple(set_losses),
     )
 
 

@@ -11,6 +11,8 @@ from class_pictures import CLASSES, write_class_folders, write_class_task
 
 from physedge_calibrate.class_folders import class_names, read_class_folders
 from physedge_calibrate.evaluate import evaluate, read_samples
+from physedge_calibrate.evaluate_classification import ClassificationEvaluation, hold_classification
+from physedge_calibrate.gate import Judgement, judge, standard
 from physedge_calibrate.metrics import (
     auroc,
     auroc_interval,
@@ -18,9 +20,11 @@ from physedge_calibrate.metrics import (
     expected_calibration_error,
     reliability,
 )
+from physedge_calibrate.metrics.table import ACCURACY
 from physedge_runtime.errors import UsageError
 from physedge_runtime.frame import FrameSpec
 from physedge_runtime.spec import ModelSpec, Task
+from physedge_runtime.verdict import Verdict
 
 SPEC = ModelSpec(name="spots", task=Task.CLASSIFICATION, classes=CLASSES, frame=FrameSpec(height=32, width=32))
 
@@ -148,3 +152,49 @@ def test_a_task_without_a_door_is_named(tmp_path: Path) -> None:
     )
     with pytest.raises(UsageError, match="PE-DATA-014"):
         read_samples(tmp_path, spec)
+
+
+def _evaluation(predictions: Any, truths: Any) -> ClassificationEvaluation:
+    count = len(truths)
+    return ClassificationEvaluation(
+        names=tuple(f"p{index}" for index in range(count)),
+        groups=tuple(f"p{index}" for index in range(count)),
+        strata=("",) * count,
+        classes=CLASSES,
+        probability=np.eye(3)[predictions] * 0.9 + 0.033,
+        truths=np.asarray(truths),
+    )
+
+
+def _judged(wrong: int, *, count: int = 600) -> Judgement:
+    """Full precision is right in all but 30 pictures; the candidate errs in `wrong` more, all of one class."""
+    truths = np.arange(count) % 3
+    full = truths.copy()
+    full[:30] = (full[:30] + 1) % 3
+    worse = full.copy()
+    worse[np.flatnonzero(truths == 2)[-wrong:] if wrong else []] = 0
+    reference, candidate = _evaluation(full, truths), _evaluation(worse, truths)
+    losses, remarks = hold_classification(reference, candidate, 0)
+    return judge(
+        reference.scores("accuracy"),
+        candidate.scores("accuracy"),
+        tolerance=standard(),
+        generator=np.random.default_rng(0),
+        metric=ACCURACY,
+        set_losses=losses,
+        remarks=remarks,
+    )
+
+
+def test_macro_f1_must_be_kept_as_well() -> None:
+    kept = _judged(0)
+    assert kept.verdict is Verdict.ACCEPT
+    assert kept.set_losses[0].drop.estimate == 0
+    assert "McNemar p = 1" in kept.notes[-1]
+    lost = _judged(30)
+    assert lost.verdict is Verdict.REJECT
+    assert any("macro F1 is worse by 0.0" in reason for reason in lost.reasons)
+    assert "only full precision is right in 30 of 600 pictures, only the candidate in 0" in lost.notes[-1]
+    unsure = _judged(5)
+    assert unsure.verdict is Verdict.INCONCLUSIVE
+    assert any("macro F1 may be worse by up to" in reason for reason in unsure.reasons)

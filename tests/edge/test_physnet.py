@@ -16,7 +16,7 @@ from physedge.models.physnet import PhysNet, physnet, physnet_34, physnet_50, ph
 from physedge.models.registry import factory_options, find
 from physedge.models.reparameterise import reparameterise
 from physedge.train.fit import build_network, spec_of
-from physedge.train.growth_loss import growth_loss, mass_loss, smooth_loss
+from physedge.train.growth_loss import growth_loss, mass_loss, region_loss, smooth_loss
 from physedge.train.options import TrainOptions
 from physedge_calibrate.quantize import quantize_unsigned
 from physedge_export.trace import trace
@@ -264,6 +264,15 @@ def test_mass_loss_asks_for_nothing_where_the_mass_is_right() -> None:
     assert float(mass_loss(torch.tensor([0.6]), tumour)) == pytest.approx(np.log(0.6 / 0.25), rel=1e-4)
     assert float(mass_loss(torch.tensor([0.0]), none)) == 0
     assert float(mass_loss(torch.tensor([0.1]), none)) == pytest.approx(np.log1p(50), rel=1e-5)
+
+
+def test_region_loss_tells_a_region_from_a_haze() -> None:
+    haze, region = torch.full((1, 8, 8), 0.05), torch.zeros(1, 8, 8)
+    region[0, 2:4, 2:4] = 0.8
+    tumour = torch.tensor([True])
+    assert float(region_loss(region, tumour)) == 0
+    assert float(region_loss(haze, tumour)) == pytest.approx(np.log(0.5 / 0.05), rel=1e-3)
+    assert float(region_loss(haze, torch.tensor([False]))) == 0
 
 
 def test_growth_loss_moves_every_part_of_the_model() -> None:

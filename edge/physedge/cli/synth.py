@@ -11,6 +11,7 @@ import typer
 from physedge.cli.console import emit, progress, say
 from physedge.cli.options import JsonOption, SeedOption
 from physedge.cli.synth_eit import eit
+from physedge.cli.synth_tumour import tumour
 
 if TYPE_CHECKING:
     from physedge.data.synthesis import SynthesisSummary
@@ -62,6 +63,7 @@ def _scenes(kind: str) -> Callable[..., None]:
 for _kind in ("ultrasound", "endoscopy"):
     synth.command(_kind, help=f"Draw {_kind} scenes: pictures, exact masks, and a video.")(_scenes(_kind))
 synth.command("eit")(eit)
+synth.command("tumour")(tumour)
 
 
 def _sentences(summary: SynthesisSummary) -> list[str]:

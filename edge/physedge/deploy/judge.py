@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from physedge_calibrate.evaluate import Evaluation, Sample
+from physedge_calibrate.evaluate import TASKS, Evaluation, Sample
 from physedge_calibrate.gate import Judgement, Tolerance, check_outputs, judge
 from physedge_calibrate.metrics.table import headline_metric
 from physedge_calibrate.spread import HERE, EngineJob, Spread, Watch, evaluate_spread
@@ -114,6 +114,7 @@ def _request(court: Court, graph: Graph) -> EngineRequest:
 def judge_evaluation(court: Court, reference: Evaluation, candidate: Evaluation) -> Judgement:
     """Hold a candidate's answers against full precision's, by the headline metric of the task."""
     metric = headline_metric(court.spec.task)
+    set_losses, remarks = TASKS[court.spec.task].hold(reference, candidate, court.seed)
     return judge(
         reference.scores(metric.name),
         candidate.scores(metric.name),
@@ -123,6 +124,8 @@ def judge_evaluation(court: Court, reference: Evaluation, candidate: Evaluation)
         generator=np.random.default_rng(court.seed),
         metric=metric,
         findings=check_outputs(candidate.answers, reference=reference.answers, threshold=candidate.found_from),
+        set_losses=set_losses,
+        remarks=remarks,
     )
 
 

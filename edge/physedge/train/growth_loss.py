@@ -2,7 +2,9 @@
 
 With the equation inside the network its residual is 0 by construction. What is left to ask for:
 
-    L_mass    of "no tumour" the density's mass goes to 0; of a tumour it stays between 0.2 % and 25 % of the slice
+    L_mass    of "no tumour" the density's mass goes to 0; of a tumour it stays between 0.5 % and 25 % of the slice
+    L_region  of a tumour the density that a unit of its mass sees, sum u_0² / sum u_0, is at least one half: without it
+              a faint haze all over the slice has mass enough
     L_smooth  mean |grad u_0|, so that a density is a region and no texture
     L_step    mean square of u_T with T steps less u_T with 2 T steps: parameters for which the steps are too long cost
     L_prior   squared places of D and rho about the middle of their (logarithmic) ranges, from -1 to 1
@@ -19,15 +21,15 @@ from torch import Tensor
 
 from physedge.models.physnet import TumourModel
 
-MASS_WEIGHT, SMOOTH_WEIGHT, STEP_WEIGHT, PRIOR_WEIGHT = 0.1, 0.01, 0.05, 0.01
-LEAST_TUMOUR_MASS, MOST_TUMOUR_MASS = 0.002, 0.25
+MASS_WEIGHT, REGION_WEIGHT, SMOOTH_WEIGHT, STEP_WEIGHT, PRIOR_WEIGHT = 0.1, 0.1, 0.01, 0.05, 0.01
+LEAST_TUMOUR_MASS, MOST_TUMOUR_MASS, LEAST_CONCENTRATION = 0.005, 0.25, 0.5
 # A mass of this share counts as one.
 _MASS_UNIT = 0.002
 _TINY = 1e-6
 
 
 def growth_loss(block: TumourModel, answers: Mapping[str, Tensor], is_tumour: Tensor) -> Tensor:
-    """The weighted sum of all four.
+    """The weighted sum of all five.
 
     Args:
         block: Of the network that answered.
@@ -37,6 +39,7 @@ def growth_loss(block: TumourModel, answers: Mapping[str, Tensor], is_tumour: Te
     density = answers["density"]
     diffusivity, growth = answers["D_mm2_per_day"], answers["rho_per_day"]
     total = MASS_WEIGHT * mass_loss(density[:, 0].mean(dim=(1, 2)), is_tumour)
+    total = total + REGION_WEIGHT * region_loss(density[:, 0], is_tumour)
     total = total + SMOOTH_WEIGHT * smooth_loss(density[:, :1])
     if block.spec.evolves:
         finer = block.growth.evolve(density[:, :1], diffusivity[:, :, None, None], growth[:, :, None, None], refine=2)
@@ -51,6 +54,13 @@ def mass_loss(mass: Tensor, is_tumour: Tensor) -> Tensor:
         torch.log((mass + _TINY) / MOST_TUMOUR_MASS)
     )
     return torch.where(is_tumour, bounded, empty).mean()
+
+
+def region_loss(density: Tensor, is_tumour: Tensor) -> Tensor:
+    """L_region of densities (batch, row, column), in logarithms as L_mass."""
+    seen = density.square().sum(dim=(1, 2)) / (density.sum(dim=(1, 2)) + _TINY)
+    missing = torch.relu(torch.log(LEAST_CONCENTRATION / (seen + _TINY)))
+    return torch.where(is_tumour, missing, torch.zeros_like(missing)).mean()
 
 
 def smooth_loss(density: Tensor) -> Tensor:
