@@ -92,3 +92,24 @@ def test_a_file_that_is_no_baseline_of_this_device_is_refused(
         report.slower_than(path)
     with pytest.raises(UsageError, match="PE-BENCH-001"):
         report.slower_than(tmp_path / "none.json")
+
+
+def test_a_profile_shows_operators_and_modules_side_by_side(
+    write_tiny: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = tmp_path / "tiny.bench.json"
+    engines = ["--engine", "onnxruntime", "--engine", "openvino", "--threads", "1"]
+    status, text, _ = run(str(write_tiny()), *engines, "--rounds", str(ROUNDS), "--profile", "--output", str(record))
+    assert status == 0
+    assert "ms by kind of work" in text and "ms by module" in text
+    assert "openvino fp32: operators explain" in text
+    found = json.loads((tmp_path / "tiny.profile.json").read_text("utf-8"))["profiles"]
+    assert [one["title"] for one in found] == ["onnxruntime fp32", "openvino fp32"]
+    for one in found:
+        assert one["sum_ms"] == pytest.approx(sum(row["ms"] for row in one["operators"]))
+        assert one["sum_ms"] == pytest.approx(sum(one["by_module_ms"].values()))
+    assert (tmp_path / "tiny.profile.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(SystemExit) as ended:
+        main(["bench", str(write_tiny()), "--engine", "fake", "--threads", "1", "--rounds", "3", "--profile"])
+    assert ended.value.code == 2
+    assert "PE-BENCH-004" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from physedge.deploy.bench import BenchReport
     from physedge_calibrate.bench import MachineState
+    from physedge_calibrate.profile import Profile
 
 
 def bench(
@@ -42,6 +44,9 @@ def bench(
     noise: Annotated[
         float, typer.Option("--noise", min=0, max=10, help="Share by which a median may rise above the baseline.")
     ] = 0.05,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Also where the time goes, by operator and by module; on one thread.")
+    ] = False,
     trust: TrustOption = None,
     seed: SeedOption = 0,
     json_output: JsonOption = False,
@@ -82,11 +87,52 @@ def bench(
         f"wrote {record} and {picture}" if picture else f"wrote {record}; a picture needs the extra 'export'",
         json_output=json_output,
     )
+    profiled = _profile(report, record, rounds=rounds, json_output=json_output) if profile else {}
     if baseline is not None and not slower:
         say(f"nothing is slower than {baseline} by more than {noise:.0%} and its uncertainty", json_output=json_output)
     # Where it became slower, the one object on stdout is the error's.
     refuse_slowdowns(slower, noise=noise)
-    emit(report.to_dict() | {"record": str(record), "picture": str(picture) if picture else None}, json_output)
+    written = {"record": str(record), "picture": str(picture) if picture else None}
+    emit(report.to_dict() | written | profiled, json_output)
+
+
+def _profile(report: BenchReport, record: Path, *, rounds: int, json_output: bool) -> dict[str, object]:
+    from physedge.cli.console import progress
+    from physedge.deploy.profile import profile_cases
+    from physedge.deploy.profile_picture import draw_profiles
+    from physedge_runtime.bundle import write_atomically
+    from physedge_runtime.manifest import canonical_json
+
+    cases = [result.case for result in report.results]
+    with progress("profiling", None):
+        profiles = profile_cases(report.bundle, cases, rounds=rounds)
+    found: dict[str, object] = {"profiles": [one.to_dict() for one in profiles]}
+    path = record.with_name(record.name.removesuffix(".json").removesuffix(".bench") + ".profile.json")
+    write_atomically(path, canonical_json(found))
+    draw_profiles(path.with_suffix(".png"), profiles)
+    say(
+        *(_profile_table(profiles, title) for title in ("kind of work", "module")),
+        *(one.sentence() for one in profiles),
+        f"wrote {path} and {path.with_suffix('.png')}",
+        json_output=json_output,
+    )
+    return found
+
+
+def _profile_table(profiles: Sequence[Profile], title: str) -> Table:
+    """Milliseconds of every profile, side by side, by kind of work or by module."""
+    from rich.table import Table
+
+    columns = [one.by_kind() if title == "kind of work" else one.by_module() for one in profiles]
+    rows = list(dict.fromkeys(row for column in columns for row in column))
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column(f"ms by {title}")
+    for one in profiles:
+        table.add_column(one.title, justify="right")
+    for row in rows:
+        table.add_row(row, *(f"{column[row]:.2f}" if row in column else "" for column in columns))
+    table.add_row("sum", *(f"{one.sum_ms:.2f}" for one in profiles))
+    return table
 
 
 def _table(report: BenchReport) -> Table:

@@ -22,7 +22,7 @@ from physedge_calibrate.baseline import DEFAULT_NOISE, Kept, Slowdown, slowdowns
 from physedge_calibrate.bench import Bench, run_bench
 from physedge_runtime.bundle import Bundle
 from physedge_runtime.device import this_device
-from physedge_runtime.engines import ENGINES, Engine, open_engine
+from physedge_runtime.engines import ENGINES, Engine, EngineRequest, open_engine
 from physedge_runtime.errors import EnvironmentFault, PhysedgeError, UsageError
 from physedge_runtime.frame import Frame
 from physedge_runtime.manifest import Artefact
@@ -55,15 +55,18 @@ class BenchCase:
         """For people, and what a baseline is compared by."""
         return f"{self.engine} {self.artefact.precision} {self.threads} thread{'s' if self.threads > 1 else ''}"
 
-    def open(self, bundle: Bundle, options: Mapping[str, Any] | None = None) -> Engine:
-        """The engine, ready to answer.
+    def request(self, bundle: Bundle, options: Mapping[str, Any] | None = None) -> EngineRequest:
+        """What the engine is opened with.
 
         Args:
             bundle: That holds the graph.
             options: As for `engine_request`, for example to profile.
         """
-        request = engine_request(bundle, self.artefact, threads=self.threads, options=options)
-        return open_engine(self.engine, request)
+        return engine_request(bundle, self.artefact, threads=self.threads, options=options)
+
+    def open(self, bundle: Bundle, options: Mapping[str, Any] | None = None) -> Engine:
+        """The engine, ready to answer; arguments as for `request`."""
+        return open_engine(self.engine, self.request(bundle, options))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,7 +195,7 @@ def bench_bundle(
         EnvironmentFault: A named engine cannot be opened, or none can (`PE-BENCH-003`).
     """
     cases, left_out = bench_cases(bundle, engines=engines, precisions=precisions, threads=threads)
-    inputs, expected = _golden(bundle)
+    inputs, expected = golden_input(bundle)
     refused: dict[str, str] = {}
     with ExitStack() as stack:
         opened: dict[str, tuple[BenchCase, Engine]] = {}
@@ -224,7 +227,7 @@ def bench_bundle(
     return BenchReport(bundle=bundle, bench=bench, results=results, left_out=told, seed=seed)
 
 
-def _golden(bundle: Bundle) -> tuple[NDArray[Any], dict[str, NDArray[np.float32]]]:
+def golden_input(bundle: Bundle) -> tuple[NDArray[Any], dict[str, NDArray[np.float32]]]:
     """The input for the graphs of the first golden frame, and what full precision answers."""
     case, spec = bundle.manifest.golden[0], bundle.manifest.spec
     raw = bundle.read(case.frame)

@@ -23,6 +23,7 @@ class OnnxRuntimeEngine(Engine):
         optimise: False runs the graph as it is written, INT8 emulated in float: what the graph means, not what a
             processor makes of it.
         profile: A path prefix; the profile of every operator is written there at `close`.
+        optimised_graph: A path; the graph that runs in the end is written there, for this processor only.
     """
 
     name: ClassVar[str] = "onnxruntime"
@@ -46,6 +47,9 @@ class OnnxRuntimeEngine(Engine):
         if profile is not None:
             options.enable_profiling = True
             options.profile_file_prefix = str(profile)
+        optimised = self.request.options.get("optimised_graph")
+        if optimised is not None:
+            options.optimized_model_filepath = str(optimised)
         self._session: onnxruntime.InferenceSession | None = onnxruntime.InferenceSession(
             self.request.graph, options, providers=["CPUExecutionProvider"]
         )

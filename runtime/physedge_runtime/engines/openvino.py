@@ -52,6 +52,7 @@ class OpenVinoEngine(Engine):
         if self.request.options.get("profile"):
             properties["PERF_COUNT"] = True
         compiled = self._compiled(core, properties, openvino.__version__)
+        self._graph: openvino.CompiledModel | None = compiled
         self._request: openvino.InferRequest | None = compiled.create_infer_request()
         self._output_names = [output.get_any_name() for output in compiled.outputs]
 
@@ -102,5 +103,10 @@ class OpenVinoEngine(Engine):
         assert self._request is not None
         return list(self._request.profiling_info)
 
+    def compiled_graph(self) -> openvino.Model:
+        """The operators that run, with what each was made of in its runtime information."""
+        assert self._graph is not None
+        return self._graph.get_runtime_model()
+
     def _close(self) -> None:
-        self._request = None
+        self._request = self._graph = None
