@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -32,8 +33,13 @@ class ModelEntry:
     summary: str
 
     def build(self, **options: Any) -> nn.Module:
-        """The untrained network; options go to the factory."""
-        return load_factory(self.factory)(**options)
+        """The untrained network; options go to the factory, those that it does not offer are passed over.
+
+        A network with one form of physics, or without heads for training, has nothing to choose there.
+        """
+        factory = load_factory(self.factory)
+        offered = inspect.signature(factory).parameters
+        return factory(**{name: value for name, value in options.items() if name in offered})
 
 
 def _segmentation(name: str) -> ModelSpec:
@@ -74,6 +80,11 @@ REGISTRY: dict[str, ModelEntry] = {
         factory="physedge.models.pmrnet_e:pmrnet_e",
         spec=_segmentation("pmrnet_e"),
         summary="segmentation, edge form, 862,387 parameters, half the arithmetic",
+    ),
+    "pmrnet_s": ModelEntry(
+        factory="physedge.models.pmrnet_s:pmrnet_s",
+        spec=_segmentation("pmrnet_s"),
+        summary="segmentation, device form, 745,811 parameters, strict physics on a quarter of the side",
     ),
     "physnet": ModelEntry(
         factory="physedge.models.physnet:physnet",

@@ -158,13 +158,7 @@ def build_network(options: TrainOptions, spec: ModelSpec, *, for_training: bool 
     arguments = factory_options(spec)
     if ":" in options.model:
         return load_factory(options.model)(**arguments)
-    factory = load_factory(find(options.model).factory)
-    offered = factory.__kwdefaults__ or {}
-    if "physics" in offered:
-        arguments["physics"] = options.physics
-    if for_training and "auxiliary" in offered:
-        arguments["auxiliary"] = True
-    return factory(**arguments)
+    return find(options.model).build(**arguments, physics=options.physics, auxiliary=for_training)
 
 
 def begin_with(network: nn.Module, weights: Path, deployed: nn.Module) -> None:
