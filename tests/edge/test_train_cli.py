@@ -40,6 +40,7 @@ _PLAIN: dict[str, Any] = {
     "augment": "none",
     "output": None,
     "weights": None,
+    "teacher": None,
     "epochs": 2,
     "batch": 4,
     "learning_rate": 0.01,

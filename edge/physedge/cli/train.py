@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def train(
-    model: Annotated[str, typer.Argument(help="pmrnet_e, physnet_e, ..., or package.module:factory.")],
+    model: Annotated[str, typer.Argument(help="pmrnet_e, pmrnet_s, physnet_e, ..., or package.module:factory.")],
     data: Annotated[
         list[Path],
         typer.Option(
@@ -53,6 +53,9 @@ def train(
     weights: Annotated[
         Path | None, typer.Option("--weights", help="Begin with these instead of a fresh network.")
     ] = None,
+    teacher: Annotated[
+        Path | None, typer.Option("--teacher", help="Folder of a finished run; its answers are learned besides.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last finished epoch.")] = False,
     workers: Annotated[int, typer.Option("--workers", help="Processes that decode, for very large sets.")] = 0,
     devices: Annotated[str, typer.Option("--devices", help="A number, or auto.")] = "auto",
@@ -76,6 +79,7 @@ def train(
         augment=augment,
         output=output,
         weights=weights,
+        teacher=teacher,
         epochs=epochs,
         batch=batch,
         learning_rate=learning_rate,

@@ -24,6 +24,7 @@ class TrainOptions:
         data: Folders; each is split into training and validation on its own.
         output: The folder of the run.
         weights: Trained weights to begin with, safetensors; None for a fresh network.
+        teacher: Folder of a finished run whose answers a segmentation learns besides the truth; None for none.
         classes: Names; of a segmentation the background first.
         height_px: Of the network's input.
         width_px: Of the network's input.
@@ -51,6 +52,7 @@ class TrainOptions:
     output: Path
     task: Task = Task.SEGMENTATION
     weights: Path | None = None
+    teacher: Path | None = None
     classes: tuple[str, ...] = ("background", "lesion")
     height_px: int = 256
     width_px: int = 256

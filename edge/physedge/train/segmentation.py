@@ -20,6 +20,7 @@ from physedge.train.losses import SegmentationLoss
 from physedge.train.options import TrainOptions
 from physedge.train.pictures import CURVES, WORST, draw_curves, draw_worst
 from physedge.train.recipe import Row
+from physedge.train.teacher import distillation_loss, read_teacher
 from physedge.train.validate import Scores, score_weights
 from physedge_calibrate.dataset import LabelledFile, check_classes
 from physedge_calibrate.metrics.segmentation import score_segmentation
@@ -40,6 +41,7 @@ class SegmentationRecipe:
         self._strength = STRENGTHS[options.augmentation or "strong"]
         self._loss = SegmentationLoss(spec.output_channels)
         self._normalise = Normaliser(spec)
+        self._teacher = read_teacher(options.teacher, spec) if options.teacher is not None else None
 
     def split(self, folder: Path) -> Splits:
         """By folder, list, or whole patients."""
@@ -58,9 +60,13 @@ class SegmentationRecipe:
     def loss(
         self, network: nn.Module, frames: Tensor, truths: Tensor, generator: torch.Generator, size: tuple[int, int]
     ) -> Tensor:
-        """Of all heads."""
+        """Of all heads, and of how far the answer lies from the teacher's where there is one."""
         changed, truth = augment(planar(frames), truths, self._strength, generator, size)
-        return self._loss(answers(network, self._normalise(changed)), truth)
+        outputs = answers(network, self._normalise(changed))
+        loss = self._loss(outputs, truth)
+        if self._teacher is not None:
+            loss = loss + distillation_loss(outputs.logits, self._teacher(changed))
+        return loss
 
     def score(self, network: nn.Module, frames: Tensor, truths: Tensor) -> NDArray[np.float64]:
         """Of every picture on its own."""
