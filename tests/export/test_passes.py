@@ -14,9 +14,12 @@ from physedge_export.graph import graph_from_model
 from physedge_export.marks import float_nodes, mark_float
 from physedge_export.passes.affine_convolutions import FoldAffineIntoConvolutions
 from physedge_export.passes.base import GraphPass, PassReport, PassResult, largest_deviation, run_passes
+from physedge_export.passes.convolution_sums import SumConvolutions
+from physedge_export.passes.folded_pixels import FoldPixelsIntoConvolution
 from physedge_export.passes.idle_nodes import RemoveIdleNodes
 from physedge_export.passes.input_scale import FoldInputScale
 from physedge_export.passes.sigmoid_as_division import SigmoidAsDivision
+from physedge_export.passes.sigmoid_as_polynomial import COEFFICIENTS, LIMIT, SigmoidAsPolynomial
 from physedge_export.passes.table import PASSES, apply_passes
 from physedge_runtime.errors import BuildError
 from physedge_runtime.frame import FrameSpec
@@ -274,3 +277,149 @@ def test_every_target_has_its_list(target: str) -> None:
     assert "output/Sigmoid" in after.float_nodes
     assert (report.changed.get("sigmoid_as_division", 0) == 1) == (target == "openvino")
     assert apply_passes(traced, target)[0].model == after.model
+
+
+@pytest.mark.parametrize("group", [1, 4])
+@pytest.mark.parametrize("biased", [False, True])
+def test_a_sum_of_two_convolutions_becomes_one(group: int, biased: bool) -> None:
+    nodes = [
+        node("Conv", ["x", "w3", *(["c"] if biased else [])], ["a"], pads=[1] * 4, group=group),
+        node("Conv", ["x", "w5"], ["b"], pads=[2] * 4, group=group),
+        node("Add", ["a", "b"], ["y"]),
+    ]
+    constants = {"w3": weights(4, 4 // group, 3, 3), "w5": weights(4, 4 // group, 5, 5), "c": weights(4)}
+    kinds, report = run(
+        SumConvolutions(), model(nodes, constants if biased else {k: constants[k] for k in ("w3", "w5")})
+    )
+    assert kinds == {"Conv": 1}
+    assert report.changed == {"sum_convolutions": 1} and report.deviation < 1e-5
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"dilations": [2, 2], "pads": [2] * 4},  # as large a map, but not a kernel that fits into the other
+        {"pads": [2, 0, 0, 2]},  # shifted against the other; the sum has one size all the same
+        {"auto_pad": "SAME_UPPER"},
+        {"of": "z"},  # of another value
+    ],
+)
+def test_convolutions_that_do_not_lie_on_each_other_stay_two(changes: dict[str, object]) -> None:
+    source = str(changes.pop("of", "x"))
+    second = {"pads": [1] * 4, **changes} if "auto_pad" not in changes else changes
+    nodes = [
+        node("Relu", ["x"], ["z"]),
+        node("Conv", ["x", "w3"], ["a"], pads=[1] * 4),
+        node("Conv", [source, "v3"], ["b"], **second),
+        node("Add", ["a", "b"], ["s"]),
+        node("Add", ["s", "z"], ["y"]),
+    ]
+    data = model(nodes, {"w3": weights(4, 4, 3, 3), "v3": weights(4, 4, 3, 3)})
+    assert run(SumConvolutions(), data)[1].changed == {"sum_convolutions": 0}
+
+
+def test_a_convolution_that_is_used_elsewhere_stays() -> None:
+    nodes = [
+        node("Conv", ["x", "w3"], ["a"], pads=[1] * 4),
+        node("Conv", ["x", "v3"], ["b"], pads=[1] * 4),
+        node("Add", ["a", "b"], ["s"]),
+        node("Mul", ["s", "a"], ["y"]),
+    ]
+    data = model(nodes, {"w3": weights(4, 4, 3, 3), "v3": weights(4, 4, 3, 3)})
+    assert run(SumConvolutions(), data)[1].changed == {"sum_convolutions": 0}
+
+
+def unshuffle(block: int, shape: tuple[int, ...]) -> tuple[list[onnx.NodeProto], dict[str, np.ndarray]]:
+    batch, channels, height, width = shape
+    rows, columns = height // block, width // block
+    constants = {
+        "six": np.array([batch, channels, rows, block, columns, block], np.int64),
+        "four": np.array([batch, channels * block**2, rows, columns], np.int64),
+    }
+    nodes = [
+        node("Reshape", ["x", "six"], ["r"]),
+        node("Transpose", ["r"], ["t"], perm=[0, 1, 3, 5, 2, 4]),
+        node("Reshape", ["t", "four"], ["f"]),
+    ]
+    return nodes, constants
+
+
+@pytest.mark.parametrize("block", [2, 3])
+def test_pixels_folded_into_channels_become_a_strided_convolution(block: int) -> None:
+    shape = (1, 4, 6, 12)
+    folding, constants = unshuffle(block, shape)
+    constants |= {"w": weights(5, 4 * block**2, 1, 1), "c": weights(5)}
+    for nodes in (folding, [node("SpaceToDepth", ["x"], ["f"], blocksize=block)]):
+        used = {name: values for name, values in constants.items() if len(nodes) == 3 or name in ("w", "c")}
+        data = model([*nodes, node("Conv", ["f", "w", "c"], ["y"])], used, shape)
+        kinds, report = run(FoldPixelsIntoConvolution(), data)
+        assert kinds == {"Conv": 1}
+        assert report.deviation < 1e-5
+
+
+def test_pixels_folded_for_another_reader_stay() -> None:
+    shape = (1, 4, 6, 12)
+    folding, constants = unshuffle(2, shape)
+    constants |= {"w": weights(16, 16, 1, 1)}
+    data = model([*folding, node("Conv", ["f", "w"], ["a"]), node("Add", ["a", "f"], ["y"])], constants, shape)
+    assert run(FoldPixelsIntoConvolution(), data)[1].changed == {"fold_pixels_into_convolution": 0}
+
+
+LARGE = (1, 8, 32, 32)
+DIVISION = [
+    node("Exp", ["a"], ["e"]),
+    node("Add", ["e", "one"], ["t"]),
+    node("Div", ["one", "t"], ["s"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("steps", "constants", "sign"),
+    [
+        ([node("Sigmoid", ["a"], ["s"])], {}, 1.0),
+        (DIVISION, {"one": np.float32(1)}, -1.0),
+    ],
+)
+def test_a_sigmoid_becomes_a_polynomial_near_it(
+    steps: list[onnx.NodeProto], constants: dict[str, np.ndarray], sign: float
+) -> None:
+    nodes = [node("Mul", ["x", "k"], ["a"]), *steps, node("Identity", ["s"], ["y"])]
+    data = model(nodes, {**constants, "k": np.float32(4)}, LARGE)
+    after, report = run_passes(data, [SigmoidAsPolynomial()], most_deviation=1.0)
+    kinds = Counter(one.op_type for one in onnx.load_from_string(after).graph.node)
+    assert report.changed == {"sigmoid_as_polynomial": 1}
+    assert not {"Sigmoid", "Exp", "Div"} & set(kinds)
+    session = onnxruntime.InferenceSession(after, providers=["CPUExecutionProvider"])
+    x = np.random.default_rng(1).normal(size=LARGE).astype(np.float32)
+    expected = 1.0 / (1.0 + np.exp(-sign * 4.0 * x.astype(np.float64)))
+    assert 1e-3 < np.abs(session.run(None, {"x": x})[0] - expected).max() < 0.0042
+
+
+def test_the_polynomial_is_the_best_of_its_degree() -> None:
+    from scipy.optimize import linprog
+
+    points = np.linspace(0.0, LIMIT, 2000)
+    powers = np.stack([points**power for power in (1, 3, 5, 7)], axis=1)
+    truth = np.append(1.0 / (1.0 + np.exp(-points)) - 0.5, 0.5)  # beyond the limit: up to infinity
+    powers = np.vstack([powers, powers[-1:]])
+    bound = -np.ones((len(powers), 1))
+    best = linprog(
+        [0.0] * 4 + [1.0],
+        A_ub=np.block([[powers, bound], [-powers, bound]]),
+        b_ub=np.concatenate([truth, -truth]),
+        bounds=[(None, None)] * 4 + [(0, None)],
+    )
+    np.testing.assert_allclose(COEFFICIENTS, best.x[:4], rtol=1e-3)
+    assert best.x[4] == pytest.approx(0.00406, abs=1e-5)
+
+
+def test_small_sigmoids_and_those_of_float_islands_stay_exact() -> None:
+    def scaled(sigmoid: onnx.NodeProto, shape: tuple[int, ...]) -> bytes:
+        return model([node("Mul", ["x", "k"], ["a"]), sigmoid], {"k": np.float32(4)}, shape)
+
+    island = node("Sigmoid", ["a"], ["y"])
+    mark_float(island)
+    for data in (scaled(node("Sigmoid", ["a"], ["y"]), SHAPE), scaled(island, LARGE)):
+        assert run_passes(data, [SigmoidAsPolynomial()])[1].changed == {"sigmoid_as_polynomial": 0}
+    rewritten = run_passes(scaled(node("Sigmoid", ["a"], ["y"]), LARGE), [SigmoidAsPolynomial()], most_deviation=1.0)
+    assert rewritten[1].changed == {"sigmoid_as_polynomial": 1}

@@ -96,6 +96,7 @@ class _Bench:
     folder: Path
     threads: int
     input_name: str
+    quantisable: bytes = field(repr=False)
     made: list[Made] = field(default_factory=list)
     statements: list[str] = field(default_factory=list)
     evidence: dict[str, bytes] = field(default_factory=dict)
@@ -111,7 +112,7 @@ class _Bench:
         """A Q/DQ graph, with these nodes in float, as a candidate."""
         with self.progress("calibrating and quantising to INT8", len(self.calibration.inputs)) as advance:
             quantised = quantize_unsigned(
-                self.traced.model,
+                self.quantisable,
                 self.calibration.inputs,
                 input_name=self.input_name,
                 float_nodes=float_nodes,
@@ -171,6 +172,7 @@ def make_candidates(
         UsageError: No calibration pictures.
         BuildError: The Q/DQ graph cannot be made; any other that cannot is left out, and told.
     """
+    from physedge_export.passes.table import approximate
     from physedge_export.shipped import input_name
 
     with tempfile.TemporaryDirectory(prefix="physedge-") as folder:
@@ -184,6 +186,7 @@ def make_candidates(
             folder=Path(folder),
             threads=threads,
             input_name=input_name(spec),
+            quantisable=approximate(traced, engine).model,
         )
         _unsigned(bench)
         for name, make, engines in _MAKERS if every else ():

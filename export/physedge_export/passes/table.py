@@ -17,20 +17,42 @@ from physedge_export.graph import Progress, TracedGraph
 from physedge_export.marks import float_nodes, module_of
 from physedge_export.passes.affine_convolutions import FoldAffineIntoConvolutions
 from physedge_export.passes.base import GraphPass, PassReport, run_passes
+from physedge_export.passes.convolution_sums import SumConvolutions
+from physedge_export.passes.folded_pixels import FoldPixelsIntoConvolution
 from physedge_export.passes.idle_nodes import RemoveIdleNodes
 from physedge_export.passes.input_scale import FoldInputScale
 from physedge_export.passes.sigmoid_as_division import SigmoidAsDivision
+from physedge_export.passes.sigmoid_as_polynomial import SigmoidAsPolynomial
 
 if TYPE_CHECKING:
     import onnx
 
-_EVERYWHERE: tuple[Callable[[], GraphPass], ...] = (RemoveIdleNodes, FoldAffineIntoConvolutions, FoldInputScale)
+_CONVOLUTIONS: tuple[Callable[[], GraphPass], ...] = (
+    RemoveIdleNodes,
+    FoldPixelsIntoConvolution,
+    SumConvolutions,
+    FoldAffineIntoConvolutions,
+)
+_EVERYWHERE: tuple[Callable[[], GraphPass], ...] = (*_CONVOLUTIONS, FoldInputScale)
 PASSES: dict[str, tuple[Callable[[], GraphPass], ...]] = {
     "onnxruntime": _EVERYWHERE,
     "openvino": (*_EVERYWHERE, SigmoidAsDivision),
     # The half-precision graph keeps the picture's scaling in float32 and apart, or 255 would meet half weights.
-    "tensorrt": (RemoveIdleNodes, FoldAffineIntoConvolutions),
+    "tensorrt": _CONVOLUTIONS,
 }
+
+APPROXIMATIONS: dict[str, tuple[Callable[[], GraphPass], ...]] = {"openvino": (SigmoidAsPolynomial,)}
+"""What besides helps a graph that is quantised afterwards: coarser than float32, finer than INT8. The gate judges it
+with the rest."""
+LARGEST_APPROXIMATION = 0.02
+"""Of an output on random inputs, as a fraction of its largest value; above, the graph is quantised as it is."""
+
+
+def approximate(traced: TracedGraph, target: str) -> TracedGraph:
+    """The graph that is quantised for a target; the given one where nothing helps, or where it would go too far."""
+    passes = [make() for make in APPROXIMATIONS.get(target, ())]
+    data, report = run_passes(traced.model, passes, most_deviation=float("inf"))
+    return _described(traced, data) if report.deviation <= LARGEST_APPROXIMATION else traced
 
 
 def apply_passes(
@@ -46,9 +68,13 @@ def apply_passes(
     Raises:
         BuildError: A pass broke the graph (`PE-TRACE-030`).
     """
+    data, report = run_passes(traced.model, [make() for make in PASSES[target]], progress=progress)
+    return _described(traced, data), report
+
+
+def _described(traced: TracedGraph, data: bytes) -> TracedGraph:
     import onnx
 
-    data, report = run_passes(traced.model, [make() for make in PASSES[target]], progress=progress)
     model: onnx.ModelProto = onnx.load_from_string(data)
     modules = {node.name: module_of(node.name) for node in model.graph.node}
-    return replace(traced, model=data, float_nodes=float_nodes(model), module_of_node=modules), report
+    return replace(traced, model=data, float_nodes=float_nodes(model), module_of_node=modules)
