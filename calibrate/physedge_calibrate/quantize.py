@@ -8,12 +8,14 @@ TensorRT: symmetric signed activations and weights of 8 bits, biases in float, w
 GPUs accumulate in 32 bits, so nothing saturates there.
 
 ONNX Runtime takes an integer kernel only where the result is quantised too, with a Relu in between folded into
-the rounding. OpenVINO and TensorRT take one wherever the inputs are quantised: there the results stay in float for
-the steps between convolutions, which costs less time and less accuracy. Each graph gives the same answers in
-every engine, but is fast in its own only.
+the rounding. It has integer kernels for sums, sigmoids, concatenations and enlargements as well, and those pay: what
+lies between two convolutions is then never converted (`pmrnet_e` at 256x256, one AVX2 core: 98 ms with convolutions
+alone, 77 ms with these, 87 ms in full precision). Its products do not pay and stay in float. OpenVINO and TensorRT take
+an integer kernel wherever the inputs are quantised: there the results stay in float for the steps between convolutions,
+which costs less time and less accuracy. Each graph gives the same answers in every engine, but is fast in its own only.
 
-Only convolutions and matrix products are quantised, with weights per output channel. The steps of embedded physics stay
-in float: their increments are smaller than one quantum of their state and would vanish.
+Weights are quantised per output channel. The steps of embedded physics stay in float: their increments are smaller than
+one quantum of their state and would vanish.
 """
 
 from __future__ import annotations
@@ -39,8 +41,8 @@ Processor = Literal["onnxruntime", "openvino"]
 Progress = Callable[[int], object]
 
 QUANTISED_OPERATORS = ("Conv", "Gemm", "MatMul")
-# Folded into the rounding of the convolution before them, where the result is quantised.
-_FOLDED_OPERATORS = ("Relu", "Clip")
+# Where results are quantised: folded into the rounding of the convolution before them, or integer between two of them.
+_CLOSED_OPERATORS = ("Relu", "Clip", "Add", "Concat", "Resize", "Sigmoid")
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +197,7 @@ def _run_quantiser(
             # The quantiser asks for `get_next` and nothing else.
             cast("CalibrationDataReader", images),
             quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=[*QUANTISED_OPERATORS, *(_FOLDED_OPERATORS if form.closed else ())],
+            op_types_to_quantize=[*QUANTISED_OPERATORS, *(_CLOSED_OPERATORS if form.closed else ())],
             nodes_to_exclude=excluded,
             per_channel=True,
             reduce_range=not form.signed,
@@ -288,7 +290,8 @@ class _Reader:
 def _excluded_nodes(model: bytes, float_nodes: Collection[str], kinds: Kinds) -> list[str]:
     import onnx
 
-    names = {node.name for node in onnx.load_from_string(model).graph.node}
+    graph = onnx.load_from_string(model).graph
+    names = {node.name for node in graph.node}
     excluded = names.intersection(float_nodes)
     if float_nodes and not excluded:
         raise BuildError(
@@ -297,6 +300,11 @@ def _excluded_nodes(model: bytes, float_nodes: Collection[str], kinds: Kinds) ->
             expected="the names of the graph that is quantised",
             next_step="trace the network again",
         )
+    # An answer in steps of a quantum, where no convolution makes it, would be a loss for nothing.
+    promised = {value.name for value in graph.output}
+    excluded |= {
+        node.name for node in graph.node if node.op_type in _CLOSED_OPERATORS and promised.intersection(node.output)
+    }
     if kinds == "dense":
         excluded |= {count.node for count in mac_counts(model) if count.depthwise}
     return sorted(excluded)
