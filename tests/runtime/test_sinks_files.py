@@ -118,7 +118,8 @@ def test_every_line_is_json_with_the_documented_keys(tmp_path: Path) -> None:
     assert (third["answer"], third["withdrawn"], third["withdrawn_text"]) == (None, "signal", "LOST: gone")
     assert (last["kind"], last["frame_id"]) == ("state", None)
     documented = set(re.findall(r"^\| `([a-z_]+)` \|", (ROOT / "docs/results_jsonl.md").read_text(), re.MULTILINE))
-    assert set(head) | set(first) | set(first["answer"]) - {"task"} == documented
+    classified = {"label", "probability", "parameters", "note", "times_days"}  # `maps` by its parts
+    assert set(head) | set(first) | set(first["answer"]) - {"task"} | classified == documented
 
 
 def test_other_tasks_are_told_by_their_own_numbers() -> None:
@@ -129,12 +130,18 @@ def test_other_tasks_are_told_by_their_own_numbers() -> None:
         probability=np.array([0.25, 0.75], np.float32),
         classes=("none", "glioma"),
         parameters={"mass_mm3": 12.5},
+        maps={"density": np.array([[[0.0, 0.5]], [[0.25, 1.0]]], np.float32)},
+        note="latent",
+        times_days=(0.0, 57.6),
     )
     assert describe(shown(result=label), INFO, "")["answer"] == {
         "task": "classification",
         "label": "glioma",
         "probability": {"none": 0.25, "glioma": 0.75},
         "parameters": {"mass_mm3": 12.5},
+        "note": "latent",
+        "maps": {"density": {"mean": [0.25, 0.625], "largest": [0.5, 1.0]}},
+        "times_days": [0.0, 57.6],
     }
     image = Reconstruction(**common, image=np.array([[-1.0, 3.0]], np.float32), unit="S/m")
     answer = describe(shown(result=image), INFO, "")["answer"]

@@ -11,7 +11,7 @@ CLASSES = ("left", "none", "right")
 
 
 def write_class_folders(folder: Path, count: int, *, seed: int, side_px: int = 40) -> Path:
-    """Write `count` pictures a class into `folder/CLASS/`; odd sizes, some grey, some with an alpha channel."""
+    """Write `count` pictures a class into `folder/CLASS/`; odd sizes, some grey, with alpha, or of 16 bits."""
     rng = np.random.default_rng(seed)
     for name in CLASSES:
         (folder / name).mkdir(parents=True, exist_ok=True)
@@ -25,6 +25,8 @@ def write_class_folders(folder: Path, count: int, *, seed: int, side_px: int = 4
                 picture = picture[:, :, 0]
             elif index % 4 == 2:
                 picture = np.dstack([picture, np.full((height, width), 255, np.uint8)])
+            elif index % 4 == 3:
+                picture = picture.astype(np.uint16) * 257
             cv2.imwrite(str(folder / name / f"p{index:03d}.png"), picture)
     return folder
 
