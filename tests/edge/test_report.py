@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
 import pytest
 
+from physedge.deploy.card_merge import merge_card
 from physedge.deploy.report import Evidence, Pack, write_pack
 from physedge.deploy.trace import Requirements, read_requirements, read_results, trace_requirements
 from physedge_runtime.bundle import read_bundle
@@ -95,6 +97,28 @@ def test_the_pack_is_complete(write_tiny: Write, written: tuple[Requirements, Pa
     assert [hazard["status"] for hazard in hazards] == ["in part", "FAILED"]
     soup = {entry["package"]: entry for entry in json.loads((tmp_path / "pack/soup.json").read_text(encoding="utf-8"))}
     assert soup["numpy"]["anomalies"] == "ANO-Z"
+
+
+def test_a_person_reads_the_pack_from_its_page(
+    write_tiny: Write, written: tuple[Requirements, Path], tmp_path: Path
+) -> None:
+    card = merge_card({"what-it-is": "# Tiny\n\n| a | b |\n|---|---|\n| 1 | 2 |\n"}, "") + "\n<script>x</script>\n"
+    evidence = Evidence(
+        bundle=read_bundle(write_tiny(contents={"card.md": card.encode()})),
+        requirements=written[0],
+        results=read_results(written[1]),
+        made_on=date(2030, 1, 1),
+    )
+    text = write_pack(evidence, tmp_path / "pack").index.read_text(encoding="utf-8")
+    assert "<td>1</td>" in text  # the card is rendered, not shown as it is written
+    assert "measured:" not in text and "<script>" not in text
+    for anchor in re.findall(r'href="#([^"]+)"', text):
+        assert f'id="{anchor}"' in text
+    assert '<span class="good">met</span>' in text and '<span class="bad">FAILED</span>' in text
+    assert "<li>test_install::test_power: passed</li>" in text
+    assert "<td>requirements met by the last run of the tests</td><td>1 of 4</td>" in text
+    unstated = text.partition("<p>No purpose is stated for: ")[2].partition("</p>")[0]
+    assert "onnxruntime" in unstated and "numpy" not in unstated
 
 
 @pytest.mark.requirement("REQ-SBOM")

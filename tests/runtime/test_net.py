@@ -74,6 +74,21 @@ def test_golden_outputs_of_nan_are_refused(write_tiny: Write) -> None:
         load(write_tiny(contents={"golden/0.probability": nothing})).open()
 
 
+def test_an_answer_without_any_difference_is_refused(write_tiny: Write) -> None:
+    """A graph whose answer is 0 everywhere, in a bundle whose bounds are so wide that no error would show it."""
+    from tiny_network import tiny_contents, tiny_graph
+
+    (artefact,) = tiny_contents()[0].artefacts
+    faint = np.linspace(0, 0.1, 32 * 32, dtype="<f4").tobytes()
+    contents = {"model.onnx": tiny_graph(bias=-200), "golden/0.probability": faint}
+    wide = artefact.model_copy(update={"golden_mean_bound": 0.2, "golden_max_bound": 0.2})
+    with load(write_tiny(contents=contents, artefacts=(wide,))).open(engine="onnxruntime"):
+        pass  # full precision itself varies less than the bound: nothing is known
+    narrow = artefact.model_copy(update={"golden_mean_bound": 0.2, "golden_max_bound": 0.09})
+    with pytest.raises(IntegrityError, match=r"PE-BUNDLE-022.*one and the same probability everywhere"):
+        load(write_tiny(contents=contents, artefacts=(narrow,))).open(engine="onnxruntime")
+
+
 def test_auto_takes_the_target_if_it_is_here(write_tiny: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     bundle = load(write_tiny(target="openvino"))
     with bundle.open() as net:

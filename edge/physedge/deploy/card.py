@@ -187,7 +187,8 @@ def _strata_lines(verdict: VerdictRecord) -> list[str]:
 
 def _strata(verdict: VerdictRecord) -> list[dict[str, Any]]:
     comparison = verdict.details.get("comparison")
-    return list(comparison.get("strata", ())) if isinstance(comparison, dict) else []
+    strata = comparison.get("strata", ()) if isinstance(comparison, dict) else ()
+    return [one for one in strata if one["name"]]  # without a name it is the whole set once more
 
 
 def _figure(name: str, metric: Metric) -> str:

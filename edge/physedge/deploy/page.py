@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterable, Sequence
 
 _SHOWN_CHARACTERS = 240
+_MARK = re.compile(r"^<!-- (measured|end): [^\n]* -->\n", re.MULTILINE)
 _STYLE = (
     "body{font:15px/1.45 system-ui,sans-serif;max-width:1080px;margin:2em auto;padding:0 1em;color:#1a1a1a}"
     "table{border-collapse:collapse;margin:.6em 0 1.4em}td,th{border-bottom:1px solid #ddd;padding:.25em .7em;"
-    "text-align:left;vertical-align:top;overflow-wrap:anywhere}th{font-weight:600}pre{white-space:pre-wrap}"
-    "figure{margin:1em 0}figcaption{color:#555}img{max-width:100%}"
+    "text-align:left;vertical-align:top;overflow-wrap:break-word}th{font-weight:600;white-space:nowrap}"
+    "pre{white-space:pre-wrap}"
+    "figure{margin:1em 0}figcaption{color:#555}img{max-width:100%}nav a,nav span{margin-right:1.2em}"
+    ".good,.bad,.open{white-space:nowrap}.good{color:#0a6b2d}.bad{color:#a8071a;font-weight:600}"
+    ".open{color:#8a5a00}summary{cursor:pointer}"
+    "article{border-left:3px solid #ddd;padding-left:1.2em}article h1{font-size:1.3em}article h2{font-size:1.1em}"
+    "article h3{font-size:1em}article li,code{overflow-wrap:anywhere}"
 )
+
+
+class Html(str):
+    """Text that is HTML already; everything else is escaped."""
+
+    __slots__ = ()
 
 
 def page(title: str, parts: Iterable[str]) -> str:
@@ -24,11 +37,36 @@ def page(title: str, parts: Iterable[str]) -> str:
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """An HTML table; a word where there are no rows."""
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(_short(cell))}</td>" for cell in row) + "</tr>" for row in rows)
+    body = "".join("<tr>" + "".join(f"<td>{_cell(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     if not body:
         return "<p>None.</p>"
     head = "".join(f"<th>{html.escape(title)}</th>" for title in titles)
     return f"<table><tr>{head}</tr>{body}</table>"
+
+
+def marked(word: str) -> Html:
+    """A verdict or a status in its colour."""
+    kinds = {"good": ("ACCEPT", "met", "passed"), "bad": ("REJECT", "FAILED", "failed")}
+    kind = next((kind for kind, words in kinds.items() if word in words), "open")
+    return Html(f'<span class="{kind}">{html.escape(word)}</span>')
+
+
+def folded(title: str, lines: Iterable[str]) -> Html:
+    """Lines that open when somebody clicks on their title; the title alone where there are none."""
+    items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
+    shown = html.escape(title)
+    return Html(f"<details><summary>{shown}</summary><ul>{items}</ul></details>" if items else shown)
+
+
+def markdown(text: str) -> Html:
+    """Markdown as HTML, tables included; HTML inside it is shown, not obeyed, and the marks of a card are left out."""
+    from markdown_it import MarkdownIt
+
+    return Html(MarkdownIt("js-default").render(_MARK.sub("", text)))
+
+
+def _cell(value: object) -> str:
+    return str(value) if isinstance(value, Html) else html.escape(_short(value))
 
 
 def _short(value: object) -> str:

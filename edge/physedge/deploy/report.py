@@ -14,11 +14,23 @@ from pathlib import Path
 from typing import Any
 
 from physedge.deploy.pack import CARD_ENTRY
-from physedge.deploy.page import page, table
+from physedge.deploy.page import Html, folded, markdown, marked, page, table
 from physedge.deploy.sbom import SBOM_ENTRY, bill_of_materials, licence_of, runtime_packages
 from physedge.deploy.trace import Requirements, TestResult, Trace, hazard_status, trace_requirements
 from physedge_runtime.bundle import MANIFEST, Bundle, write_atomically
 from physedge_runtime.manifest import Metric, VerdictRecord, canonical_json
+
+_NO_PURPOSE = "not stated"
+_FILES = {
+    "manifest.json": "what the bundle says of itself, with the hash of every file in it",
+    CARD_ENTRY: "the model card, as text",
+    SBOM_ENTRY: "bill of materials, CycloneDX 1.6",
+    "verdicts.json": "every verdict with all its numbers",
+    "trace.json": "requirement to test to result of the last run",
+    "hazards.json": "hazard to measures to tests",
+    "soup.json": "software of unknown provenance",
+    "anomalies.json": "known anomalies and how they are dealt with",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +121,7 @@ def _soup(evidence: Evidence) -> list[dict[str, str]]:
             "package": name,
             "version": package.version,
             "licence": licence_of(package),
-            "purpose": purposes.get(name, "not stated"),
+            "purpose": purposes.get(name, _NO_PURPOSE),
             "anomalies": ", ".join(known.get(name, [])),
         }
         for name, package in zip(names, packages, strict=True)
@@ -148,48 +160,83 @@ def _index(
     files: Sequence[str],
 ) -> str:
     bundle, manifest = evidence.bundle, evidence.bundle.manifest
-    links = " · ".join(f'<a href="{name}">{name}</a>' for name in files)
+    card = bundle.contents.get(CARD_ENTRY, b"").decode("utf-8", "replace")
+    met = sum(trace.status == "met" for trace in traces)
+    hazards = _hazards(evidence, traces)
+    covered = sum(one["status"] == "met" for one in hazards)
+    unstated = ", ".join(one["package"] for one in soup if one["purpose"] == _NO_PURPOSE)
+    sections: dict[str, list[str]] = {
+        "The bundle": [
+            table(
+                ("", ""),
+                [
+                    ("bundle", bundle.path.name),
+                    ("sha256", bundle.sha256),
+                    ("vouched for", bundle.trust),
+                    ("release", manifest.release),
+                    ("intended use as its maker states it", manifest.spec.intended_use),
+                    ("verdict", marked(str(manifest.verdict))),
+                    ("requirements met by the last run of the tests", f"{met} of {len(traces)}"),
+                    ("hazards whose measures are all met", f"{covered} of {len(hazards)}"),
+                    ("made by", f"physedge {manifest.physedge_version}"),
+                ],
+            )
+        ],
+        "Verdicts": [
+            table(
+                ("where", "graph", "engine", "verdict", "metric", "full precision", "this graph", "samples", "groups"),
+                [_verdict_row(where, verdict) for where, verdict in verdicts],
+            )
+        ],
+        "Model card": [f"<article>{markdown(card)}</article>"],
+        "Requirements": [
+            table(
+                ("requirement", "what is promised", "status", "tests of the last run"),
+                [
+                    (one.requirement.id, one.requirement.text, marked(one.status), folded(_counted(one), _tests(one)))
+                    for one in traces
+                ],
+            )
+        ],
+        "Hazards": [
+            table(
+                ("hazard", "what can go wrong", "measures", "status"),
+                [(one["id"], one["text"], ", ".join(one["measures"]), marked(one["status"])) for one in hazards],
+            )
+        ],
+        "Software of unknown provenance": [
+            table(
+                ("package", "version", "licence", "purpose", "known anomalies"), [tuple(one.values()) for one in soup]
+            ),
+            f"<p>No purpose is stated for: {html.escape(unstated)}.</p>" if unstated else "",
+        ],
+        "Known anomalies": [
+            table(
+                ("anomaly", "package", "what is known", "how it is dealt with"),
+                [(one.id, one.package, one.text, one.handled) for one in evidence.requirements.anomaly],
+            )
+        ],
+        "Files": [table(("file", "what it is"), [(_link(name), _FILES.get(name, "")) for name in files])],
+    }
     parts = [
         f"<p>Made on {evidence.made_on.isoformat()}. Not a medical device; no claim of clinical performance.</p>",
-        f"<p>{links}</p>",
-        table(
-            ("", ""),
-            [
-                ("bundle", bundle.path.name),
-                ("sha256", bundle.sha256),
-                ("vouched for", bundle.trust),
-                ("release", manifest.release),
-                ("intended use as its maker states it", manifest.spec.intended_use),
-                ("verdict", manifest.verdict),
-                ("made by", f"physedge {manifest.physedge_version}"),
-            ],
-        ),
-        "<h2>Verdicts</h2>",
-        table(
-            ("where", "graph", "engine", "verdict", "metric", "full precision", "this graph", "samples", "groups"),
-            [_verdict_row(where, verdict) for where, verdict in verdicts],
-        ),
-        "<h2>Requirements and the tests that show them</h2>",
-        table(
-            ("requirement", "what is promised", "status", "tests of the last run"),
-            [(one.requirement.id, one.requirement.text, one.status, _counted(one)) for one in traces],
-        ),
-        "<h2>Hazards</h2>",
-        table(
-            ("hazard", "what can go wrong", "measures", "status"),
-            [(one["id"], one["text"], ", ".join(one["measures"]), one["status"]) for one in _hazards(evidence, traces)],
-        ),
-        "<h2>Software of unknown provenance</h2>",
-        table(("package", "version", "licence", "purpose", "known anomalies"), [tuple(one.values()) for one in soup]),
-        "<h2>Known anomalies</h2>",
-        table(
-            ("anomaly", "package", "what is known", "how it is dealt with"),
-            [(one.id, one.package, one.text, one.handled) for one in evidence.requirements.anomaly],
-        ),
-        "<h2>Model card</h2>",
-        f"<pre>{html.escape(bundle.contents.get(CARD_ENTRY, b'').decode('utf-8', 'replace'))}</pre>",
+        "<nav>" + "".join(f'<a href="#{_anchor(title)}">{title}</a> ' for title in sections) + "</nav>",
     ]
+    for title, content in sections.items():
+        parts += [f'<h2 id="{_anchor(title)}">{title}</h2>', *content]
     return page(f"{manifest.spec.name} {manifest.spec.version}: the reviewer's pack", parts)
+
+
+def _anchor(title: str) -> str:
+    return title.lower().replace(" ", "-")
+
+
+def _link(name: str) -> Html:
+    return Html(f'<a href="{html.escape(name)}">{html.escape(name)}</a>')
+
+
+def _tests(trace: Trace) -> list[str]:
+    return [f"{test.name}: {test.outcome}" for test in trace.tests]
 
 
 def _verdict_row(where: str, verdict: VerdictRecord) -> tuple[object, ...]:
@@ -197,7 +244,7 @@ def _verdict_row(where: str, verdict: VerdictRecord) -> tuple[object, ...]:
         where,
         verdict.artefact,
         verdict.engine,
-        verdict.verdict,
+        marked(str(verdict.verdict)),
         verdict.metric,
         _figure(verdict.reference),
         _figure(verdict.measured),
