@@ -11,8 +11,11 @@ from disks import write_disks
 from physedge.deploy.choosing import ENTRY
 from physedge.deploy.export import ExportOptions, ExportReport, export
 from physedge.deploy.network import NetworkChoice
+from physedge.deploy.verify import verify
+from physedge_calibrate.tolerance import standard
 from physedge_runtime import Verdict, load
 from physedge_runtime.bundle import read_bundle
+from physedge_runtime.errors import UsageError
 
 SPEC = """
 name = "red"
@@ -103,8 +106,6 @@ def test_the_bundle_holds_what_ships_and_opens_with_it(report: ExportReport) -> 
 
 
 def test_a_folder_without_strata_by_the_pattern_is_refused(report: ExportReport, tmp_path: Path) -> None:
-    from physedge_runtime.errors import UsageError
-
     data = report.bundle.parent / "data"
     with pytest.raises(UsageError, match="PE-CALIB-008"):
         export(
@@ -116,3 +117,13 @@ def test_a_folder_without_strata_by_the_pattern_is_refused(report: ExportReport,
                 strata="_(benign|malignant)_",
             )
         )
+
+
+def test_another_metric_may_decide_if_it_fits_the_task(report: ExportReport) -> None:
+    data = report.bundle.parent / "data"
+    found = verify(load(report.bundle), tolerance=standard(), data=data, threads=1, metric="hd95")
+    assert found.verdict is not None
+    assert found.verdict.metric == "hd95"
+    assert found.verdict.measured is not None
+    with pytest.raises(UsageError, match=r"PE-METRIC-001: 'accuracy', a metric for classification.*dice"):
+        verify(load(report.bundle), tolerance=standard(), data=data, threads=1, metric="accuracy")

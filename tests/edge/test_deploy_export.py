@@ -211,13 +211,24 @@ def test_int8_for_tensorrt_is_symmetric_and_says_so(home: Path) -> None:
     import onnx
 
     report = export(
-        options(home, target="tensorrt", precision="int8", calibration=home / "data", output=home / "rtx8.physedge")
+        options(
+            home,
+            target="tensorrt",
+            precision="int8",
+            calibration=home / "data",
+            data=home / "data",
+            output=home / "rtx8.physedge",
+        )
     )
     graph = onnx.load_from_string(load(report.bundle).read("model.int8-gpu.onnx")).graph
     zeros = [t for t in graph.initializer if "zero_point" in t.name]
     assert zeros
     assert all(np.all(onnx.numpy_helper.to_array(tensor) == 0) for tensor in zeros)
     assert report.manifest.shipped == {"tensorrt": "model.int8-gpu.onnx"}
+    # Its numbers as it is written, and no verdict: no GPU judged it.
+    assert report.verdict is Verdict.NOT_RUN
+    (told,) = [sentence for sentence in report.statements if "judged on no GPU: it would be ACCEPT" in sentence]
+    assert told.startswith("model.int8-gpu.onnx: computed as written in ONNX Runtime")
 
 
 def test_auto_judges_and_times_every_graph_and_says_why_the_others_lost(home: Path) -> None:

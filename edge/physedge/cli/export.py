@@ -11,6 +11,7 @@ from physedge.cli.console import emit, say
 from physedge.cli.options import (
     JsonOption,
     MaxDropOption,
+    MetricOption,
     ModelOption,
     OnnxOption,
     SeedOption,
@@ -60,6 +61,7 @@ def export(
         Path | None, typer.Option("--golden", help="Real golden frames; they travel with the bundle.")
     ] = None,
     strata: StrataOption = None,
+    metric: MetricOption = None,
     strict: StrictOption = False,
     max_drop: MaxDropOption = None,
     false_alarm_rate: Annotated[
@@ -113,6 +115,7 @@ def export(
         false_alarm_rate=false_alarm_rate,
         spread=spread_over_cores(threads),
         strata=strata,
+        metric=metric,
     )
     report = run_export(options, progress)
     say(*report.statements, *verdict_lines(report.manifest.verdicts), json_output=json_output)

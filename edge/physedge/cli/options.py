@@ -21,6 +21,12 @@ ModelOption = Annotated[
 WeightsOption = Annotated[Path | None, typer.Option("--weights", help="Trained weights, safetensors.")]
 SpecOption = Annotated[Path | None, typer.Option("--spec", help="spec.toml of the network (docs/spec.md).")]
 OnnxOption = Annotated[Path | None, typer.Option("--onnx", help="A network that comes as ONNX, with --spec.")]
+MetricOption = Annotated[
+    str | None,
+    typer.Option(
+        "--metric", help="That decides: dice, iou, hd95, asd, accuracy, ssim ...; the task's own if not said."
+    ),
+]
 StrataOption = Annotated[
     str | None,
     typer.Option(

@@ -12,6 +12,7 @@ from physedge.cli.options import (
     EngineOption,
     JsonOption,
     MaxDropOption,
+    MetricOption,
     PrecisionOption,
     SeedOption,
     StrictOption,
@@ -25,6 +26,7 @@ def verify(
     data: Annotated[Path | None, typer.Option("--data", help="Labelled data for a verdict on this machine.")] = None,
     engine: EngineOption = "auto",
     precision: PrecisionOption = None,
+    metric: MetricOption = None,
     strict: StrictOption = False,
     max_drop: MaxDropOption = None,
     threads: ThreadsOption = None,
@@ -56,6 +58,7 @@ def verify(
         data=data,
         seed=seed,
         spread=Spread(ray=ray) if ray is not None else spread_over_cores(threads),
+        metric=metric,
         progress=progress,
     )
     largest = max((replay.max_error for replay in found.golden), default=0.0)

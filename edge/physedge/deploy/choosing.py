@@ -18,7 +18,6 @@ from physedge_calibrate.bench import Bench, run_bench
 from physedge_calibrate.choose import Candidate, Choice, choose
 from physedge_calibrate.evaluate import Evaluation, evaluate
 from physedge_calibrate.gate import Judgement
-from physedge_calibrate.metrics.table import headline_metric
 from physedge_calibrate.samples import Sample
 from physedge_calibrate.stages import Stages
 from physedge_runtime.device import this_device
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
 ENTRY = "calibration/candidates.json"
 SCHEMA_VERSION = 1
 _ROUNDS = 24
+_SIMULATED = "computed as written in ONNX Runtime, and judged on no GPU"
 _FULL_METHOD = "traced in full precision"
 
 
@@ -80,7 +80,7 @@ class Bar:
 
     def mean(self, evaluation: Evaluation) -> float:
         """The mean of the metric that decides."""
-        return float(np.mean(evaluation.scores(headline_metric(self.court.spec.task).name)))
+        return float(np.mean(evaluation.scores(self.court.metric.name)))
 
 
 def full_precision(graph: Graph) -> Made:
@@ -133,7 +133,7 @@ def judge_candidate(bar: Bar, made: Made, progress: Progress, *, always_simulate
         target=bar.mean(candidate),
     )
     told = record(court, graph, bar.engine, bar.reference, candidate, judgement)
-    attribution = stages.attribution(headline_metric(court.spec.task), court.tolerance)
+    attribution = stages.attribution(court.metric, court.tolerance)
     return Judged(
         made=made,
         evaluation=candidate,
@@ -144,6 +144,30 @@ def judge_candidate(bar: Bar, made: Made, progress: Progress, *, always_simulate
                 "details": {**told.details, "stages": stages.to_dict()},
             }
         ),
+        stages=stages,
+        watch=watch,
+    )
+
+
+def simulate_candidate(bar: Bar, made: Made, progress: Progress) -> Judged:
+    """What a quantised graph would score on a processor that accumulates in 32 bits; nobody judged it there.
+
+    Its Q/DQ nodes are computed in float in ONNX Runtime, as they are written.
+    """
+    court, graph = bar.court, made.graph
+    watch = SignalWatch(court.spec)
+    with progress(f"simulating {graph.entry} as it is written", len(court.samples)) as advance:
+        candidate, _ = run_graph(court, graph, REFERENCE_ENGINE, advance, watch, emulate=True)
+    judgement = judge_evaluation(court, bar.reference, candidate)
+    mean = bar.mean(candidate)
+    stages = Stages(full_precision=bar.mean(bar.reference), simulated=mean, target=mean)
+    told = record(court, graph, bar.engine, bar.reference, candidate, judgement)
+    reasons = (f"{_SIMULATED}: it would be {judgement.verdict}, {told.reasons[0]}", *told.reasons[1:])
+    return Judged(
+        made=made,
+        evaluation=candidate,
+        judgement=judgement,
+        record=told.model_copy(update={"verdict": Verdict.NOT_RUN, "reasons": reasons}),
         stages=stages,
         watch=watch,
     )
@@ -191,7 +215,7 @@ def choose_candidate(bar: Bar, judged: Sequence[Judged], progress: Progress) -> 
 
 def evidence(bar: Bar, judged: Sequence[Judged], choice: Choice | None = None, bench: Bench | None = None) -> bytes:
     """The table of candidates with the scores of every sample, as an entry of the bundle."""
-    metric = headline_metric(bar.court.spec.task)
+    metric = bar.court.metric
     reference = bar.reference.scores(metric.name)
     reasons = dict(choice.reasons) if choice is not None else {}
     rows = []

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING
 
 from physedge.deploy.candidates import UNSIGNED_ENTRY, Made, make_candidates
 from physedge.deploy.card_merge import card_path, read_card
-from physedge.deploy.choosing import ENTRY, choose_candidate, evidence, full_precision, judge_candidate, set_bar
+from physedge.deploy.choosing import (
+    ENTRY,
+    choose_candidate,
+    evidence,
+    full_precision,
+    judge_candidate,
+    set_bar,
+    simulate_candidate,
+)
 from physedge.deploy.golden import golden_frames
 from physedge.deploy.judge import REFERENCE_ENGINE, Court, Graph, data_record, not_run
 from physedge.deploy.network import Network, NetworkChoice, find_network
@@ -25,6 +33,7 @@ from physedge.deploy.trust import (
     watch_inputs,
 )
 from physedge_calibrate.evaluate import Sample, read_samples
+from physedge_calibrate.metrics.table import metric_for
 from physedge_calibrate.spread import HERE, Spread
 from physedge_calibrate.tolerance import Tolerance, standard
 from physedge_runtime.bundle import read_bundle, write_atomically
@@ -68,6 +77,7 @@ class ExportOptions:
         false_alarm_rate: Share of clean frames that the trust signals may call doubtful.
         spread: Where evaluations run.
         strata: Of calibration and evaluation pictures: a CSV file or a pattern, as for `named_strata`.
+        metric: That decides; the headline metric of the task where None.
     """
 
     choice: NetworkChoice = field(default_factory=NetworkChoice)
@@ -84,6 +94,7 @@ class ExportOptions:
     false_alarm_rate: float = FALSE_ALARM_RATE
     spread: Spread = HERE
     strata: str | None = None
+    metric: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +158,7 @@ class _Work:
             threads=self.options.threads,
             seed=self.options.seed,
             spread=self.options.spread,
+            metric_name=self.options.metric,
         )
 
 
@@ -169,6 +181,8 @@ def export(options: ExportOptions, progress: Progress = no_progress, *, network:
     """
     _check(options)
     network = network or find_network(options.choice)
+    if options.metric is not None:
+        metric_for(options.metric, task=network.spec.task)
     # Now, rather than after minutes of work: a card that cannot be merged ends the export.
     card = read_card(_card_path(network, options))
     calibration, samples = _read_data(options, network, progress)
@@ -357,6 +371,11 @@ def _prepare_tensorrt(
         f"on the device: {plan.trtexec}",
     ]
     work.verdicts.append(not_run(chosen, "tensorrt", NOT_BUILT))
+    if calibration is not None and work.samples:
+        bar = set_bar(work.court(), work.graphs[0], "tensorrt", None, work.progress)
+        simulated = simulate_candidate(bar, work.made[-1], work.progress)
+        work.extra[ENTRY] = evidence(bar, [simulated])
+        work.statements.append(f"{simulated.made.graph.entry}: {simulated.record.reasons[0]}")
     return {"tensorrt": chosen.entry}, Verdict.NOT_RUN
 
 

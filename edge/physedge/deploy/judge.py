@@ -11,11 +11,13 @@ import numpy as np
 
 from physedge_calibrate.evaluate import TASKS, Evaluation, Sample
 from physedge_calibrate.gate import Judgement, Tolerance, check_outputs, judge
-from physedge_calibrate.metrics.table import headline_metric
+from physedge_calibrate.metrics.table import Metric, headline_metric, metric_for
 from physedge_calibrate.spread import HERE, EngineJob, Spread, Watch, evaluate_spread
+from physedge_calibrate.statistics import mean_interval
 from physedge_runtime.device import this_device
 from physedge_runtime.engines import Engine, EngineRequest, open_engine
-from physedge_runtime.manifest import DataRecord, Metric, Output, VerdictRecord
+from physedge_runtime.manifest import DataRecord, Output, VerdictRecord
+from physedge_runtime.manifest import Metric as Figure
 from physedge_runtime.spec import ModelSpec
 from physedge_runtime.verdict import Verdict
 
@@ -52,6 +54,7 @@ class Court:
         bundle_sha256: As for `EngineRequest`, where the graphs come from a bundle.
         recipe_sha256: As for `EngineRequest`.
         spread: Where evaluations run.
+        metric_name: Of the metric that decides; the headline metric of the task where None.
     """
 
     spec: ModelSpec
@@ -63,6 +66,17 @@ class Court:
     bundle_sha256: str = ""
     recipe_sha256: str = ""
     spread: Spread = HERE
+    metric_name: str | None = None
+
+    @property
+    def metric(self) -> Metric:
+        """The metric that decides.
+
+        Raises:
+            UsageError: It does not fit the task (`PE-METRIC-001`).
+        """
+        task = self.spec.task
+        return headline_metric(task) if self.metric_name is None else metric_for(self.metric_name, task=task)
 
 
 def spread_over_cores(threads: int | None) -> Spread:
@@ -113,7 +127,7 @@ def _request(court: Court, graph: Graph) -> EngineRequest:
 
 def judge_evaluation(court: Court, reference: Evaluation, candidate: Evaluation) -> Judgement:
     """Hold a candidate's answers against full precision's, by the headline metric of the task."""
-    metric = headline_metric(court.spec.task)
+    metric = court.metric
     set_losses, remarks = TASKS[court.spec.task].hold(reference, candidate, court.seed)
     return judge(
         reference.scores(metric.name),
@@ -133,8 +147,8 @@ def record(
     court: Court, graph: Graph, engine: str, reference: Evaluation, candidate: Evaluation, judgement: Judgement
 ) -> VerdictRecord:
     """What the manifest and the verdict file keep of a judgement."""
-    metric = headline_metric(court.spec.task).name
-    measured = metrics_of(candidate, court.seed)
+    metric = court.metric.name
+    measured, full = metrics_of(candidate, court), metrics_of(reference, court)
     return VerdictRecord(
         artefact=graph.entry,
         precision=graph.precision,
@@ -144,7 +158,7 @@ def record(
         metric=metric,
         samples=len(candidate),
         groups=len(set(candidate.groups)),
-        reference=metrics_of(reference, court.seed)[metric],
+        reference=full[metric],
         measured=measured[metric],
         metrics=measured,
         reasons=tuple(judgement.reasons) + tuple(judgement.notes),
@@ -152,11 +166,17 @@ def record(
     )
 
 
-def metrics_of(evaluation: Evaluation, seed: int) -> dict[str, Metric]:
-    """Every figure of the task with its 95 % interval."""
+def metrics_of(evaluation: Evaluation, court: Court) -> dict[str, Figure]:
+    """Every figure of the task with its 95 % interval, the metric that decides among them."""
+    found = evaluation.figures(court.seed)
+    if court.metric.name not in found:
+        found[court.metric.name] = mean_interval(
+            evaluation.scores(court.metric.name),
+            groups=list(evaluation.groups),
+            generator=np.random.default_rng(court.seed),
+        )
     return {
-        name: Metric(value=interval.estimate, low=interval.low, high=interval.high)
-        for name, interval in evaluation.figures(seed).items()
+        name: Figure(value=interval.estimate, low=interval.low, high=interval.high) for name, interval in found.items()
     }
 
 

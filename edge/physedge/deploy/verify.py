@@ -10,6 +10,7 @@ from physedge.deploy.export import Progress, no_progress
 from physedge.deploy.judge import REFERENCE_ENGINE, Court, Graph, data_record, judge_evaluation, record, run_graph
 from physedge_calibrate.dataset import subset_folder
 from physedge_calibrate.evaluate import Sample, read_samples
+from physedge_calibrate.metrics.table import metric_for
 from physedge_calibrate.spread import HERE, Spread
 from physedge_calibrate.tolerance import Tolerance
 from physedge_runtime.bundle import Bundle, write_atomically
@@ -54,6 +55,7 @@ def verify(
     data: Path | None = None,
     seed: int = 0,
     spread: Spread = HERE,
+    metric: str | None = None,
     progress: Progress = no_progress,
 ) -> Verification:
     """Replay the golden frames, and judge the graph that ships on labelled data.
@@ -67,12 +69,15 @@ def verify(
         data: Folder of labelled data; its `val` where it has one.
         seed: Of the bootstrap.
         spread: Where evaluations run.
+        metric: That decides; the headline metric of the task where None.
         progress: As for `export`.
 
     Raises:
         IntegrityError: A golden frame does not come out (`PE-BUNDLE-020`).
         UsageError: The data cannot be used.
     """
+    if metric is not None:
+        metric_for(metric, task=bundle.manifest.spec.task)
     samples = _samples(bundle, data)
     with (
         progress("replaying the golden frames", None),
@@ -93,6 +98,7 @@ def verify(
         bundle_sha256=origin.bundle_sha256,
         recipe_sha256=origin.recipe_sha256,
         spread=spread,
+        metric_name=metric,
     )
     verdict = _judge(bundle, court, engine, precision, progress)
     data_hash = data_record("evaluation", [sample.image_path for sample in samples])
