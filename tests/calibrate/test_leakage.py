@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from physedge.physics.scenes import SCENES
 from physedge_calibrate.fingerprint import coarse_likeness, fine_likeness, thumbnail
 from physedge_calibrate.leakage import ImagePrint, LeakKind, find_leaks, image_print, refuse_leaks
 from physedge_runtime.errors import UsageError
@@ -143,3 +144,15 @@ def test_no_pair_of_a_development_set_is_a_leak(name: str) -> None:
         ]
 
     assert find_leaks(prints(train, step, hard_train), prints(val, 2, hard_val)) == ()
+
+
+@pytest.mark.parametrize("kind", sorted(SCENES))
+def test_no_two_seeds_of_a_synthetic_set_are_a_leak(kind: str) -> None:
+    def prints(seeds: range) -> list[ImagePrint]:
+        pictures = [(seed, SCENES[kind](seed, height_px=120, width_px=160).frame(0).image) for seed in seeds]
+        return [image_print(f"{kind}_{seed}", picture, data=picture.tobytes()) for seed, picture in pictures]
+
+    first, second = prints(range(10)), prints(range(100, 110))
+    assert find_leaks(first, second) == ()
+    # And it is not blind to them: a scene is found among its own.
+    assert len(find_leaks(first, first[:3])) == 3
