@@ -144,6 +144,26 @@ def test_a_key_that_says_it_is_another_is_refused(tmp_path: Path) -> None:
         read_bundle(path, trust=public)
 
 
+def test_keys_that_are_taken_for_one_another_are_refused(tmp_path: Path) -> None:
+    """Key confusion: a thief's own key, the private half as the public one, a key of another algorithm."""
+    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    public, _ = write_new_key(tmp_path / "maker.pem")
+    write_new_key(tmp_path / "thief.pem")
+    path = exhibits.rebuilt(tmp_path / "x.physedge")
+    sign_bundle(path, file_signer(tmp_path / "thief.pem"))
+    with pytest.raises(IntegrityError, match="PE-SIGN-007"):
+        read_bundle(path, trust=public)
+    with pytest.raises(UsageError, match="PE-SIGN-002"):
+        read_bundle(path, trust=tmp_path / "thief.pem")
+    # X25519 keys are 32 bytes as well, and lie on the same curve in another form.
+    other = X25519PrivateKey.generate().public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    (tmp_path / "other.pub").write_bytes(other)
+    with pytest.raises(UsageError, match="PE-SIGN-002"):
+        read_bundle(path, trust=tmp_path / "other.pub")
+
+
 def test_a_signature_that_was_cut_off_is_missed(tmp_path: Path) -> None:
     public, _ = write_new_key(tmp_path / "maker.pem")
     path = exhibits.rebuilt(tmp_path / "x.physedge")
