@@ -12,7 +12,7 @@ _STYLE = (
     "body{font:15px/1.45 system-ui,sans-serif;max-width:1080px;margin:2em auto;padding:0 1em;color:#1a1a1a}"
     "table{border-collapse:collapse;margin:.6em 0 1.4em}td,th{border-bottom:1px solid #ddd;padding:.25em .7em;"
     "text-align:left;vertical-align:top;overflow-wrap:break-word}th{font-weight:600;white-space:nowrap}"
-    "pre{white-space:pre-wrap}"
+    "td:last-child{overflow-wrap:anywhere}pre{white-space:pre-wrap}"
     "figure{margin:1em 0}figcaption{color:#555}img{max-width:100%}nav a,nav span{margin-right:1.2em}"
     ".good,.bad,.open{white-space:nowrap}.good{color:#0a6b2d}.bad{color:#a8071a;font-weight:600}"
     ".open{color:#8a5a00}summary{cursor:pointer}"
