@@ -12,11 +12,10 @@ from physedge.models.pmrnet_e import pmrnet_e
 from physedge.models.reparameterise import reparameterise
 from physedge.models.signals import (
     BoundaryDisagreement,
-    Fragmentation,
-    Planes,
+    HalvedForeground,
     RangeGrowth,
     SignallingSegmentation,
-    Undecidedness,
+    ThresholdSensitivity,
     declared_signals,
     with_signals,
 )
@@ -48,39 +47,21 @@ def test_a_boundary_on_the_contour_agrees_and_one_elsewhere_does_not() -> None:
     assert disagreement(torch.zeros(1, 1, 64, 64), contour(mask)).item() > 0.9
 
 
-def test_undecided_pixels_count_where_they_lie() -> None:
-    mask = disk()
-    undecided = Undecidedness()
-    core = undecided(mask, torch.where(disk(radius_px=8.0) > 0, 0.5, mask))
-    ring = undecided(mask, torch.where(contour(mask) > 0, 0.5, mask))
-    sure = undecided(mask, mask)
-    assert [value.item() for value in sure] == [0.0, 0.0]
-    assert core[0].item() == pytest.approx(
-        disk(radius_px=8.0).sum().item() / disk(radius_px=14.0).sum().item(), abs=0.1
-    )
-    assert core[1].item() == 0.0
-    assert ring[0].item() < 0.01
-    assert ring[1].item() > 0.3
-
-
-def test_small_pieces_are_fragments_and_a_large_one_is_none() -> None:
-    fragments = Fragmentation()
-    mask = disk()
-    assert fragments(mask).item() < 0.01
-    dust = torch.zeros(1, 1, 64, 64)
-    dust[..., ::8, ::8] = 1.0
-    assert fragments(dust).item() == pytest.approx(64 / 65)
-    both = torch.maximum(disk(radius_px=10.0), dust)
-    outside = (both - disk(radius_px=10.0)).sum().item()
-    assert fragments(both).item() == pytest.approx(outside / (both.sum().item() + 1), abs=0.02)
-    assert fragments(torch.zeros(1, 1, 64, 64)).item() == 0.0
+def test_a_mask_is_sensitive_to_the_threshold_by_the_share_that_is_undecided() -> None:
+    sensitivity = ThresholdSensitivity()
+    mask, inner = disk(), disk(radius_px=8.0)
+    assert sensitivity(mask).item() == 0.0
+    undecided = torch.where(inner > 0, 0.5, mask)
+    assert sensitivity(undecided).item() == pytest.approx(inner.sum().item() / (mask.sum().item() + 1))
+    assert sensitivity(0.5 * mask).item() > 0.99
+    assert sensitivity(torch.zeros(1, 1, 64, 64)).item() == 0.0
 
 
 def test_background_leak_does_not_add_up_to_a_mask() -> None:
-    logits = torch.full((1, 1, 64, 64), -5.0)
-    probability, mask, _ = Planes()(logits, logits)
-    assert probability.sum().item() > 5
-    assert mask.sum().item() == 0.0
+    foreground = HalvedForeground()(torch.full((1, 1, 64, 64), -5.0))
+    assert foreground.sum().item() > 5
+    assert ThresholdSensitivity()(foreground).item() == 0.0
+    assert BoundaryDisagreement()(foreground, torch.zeros_like(foreground)).item() == 0.0
 
 
 def test_a_diffusion_never_widens_its_range_and_a_broken_one_is_seen() -> None:

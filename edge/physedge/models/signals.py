@@ -19,10 +19,6 @@ from physedge.models.segmentation import SegmentationOutputs
 from physedge_runtime.spec import SignalSpec
 from physedge_runtime.trust import PREFIX
 
-# In pixels of the halved plane.
-_RING_PX = 2
-_SMALL_REACH_PX = 1  # a piece of fewer than 20 pixels at full resolution holds no square of 3x3
-_REGROW_STEPS = 2
 _GROWTH_FLOOR = 1e-3
 
 
@@ -52,63 +48,45 @@ def narrowed(plane: Tensor, reach_px: int) -> Tensor:
     return -widened(-plane, reach_px)
 
 
-class Planes(nn.Module):
-    """The planes at half resolution that the signals are computed from."""
-
-    keep_float: ClassVar[bool] = True
-
-    def forward(self, logits: Tensor, boundary: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Map logits (batch, class, height, width) and the boundary's (batch, 1, height, width) to three planes.
-
-        Returns:
-            Probability of the foreground, the mask and the boundary, (batch, 1, height/2, width/2) in [0, 1] each.
-        """
-        foreground = torch.sigmoid(logits) if logits.shape[1] == 1 else 1.0 - torch.softmax(logits, dim=1)[:, :1]
-        probability = functional.avg_pool2d(foreground, 2)
-        # A ramp around one half: the sums must not add up a whole picture's worth of 0.001.
-        mask = torch.clamp(2.0 * probability - 0.5, 0.0, 1.0)
-        return probability, mask, torch.sigmoid(functional.max_pool2d(boundary, 2))
-
-
 class BoundaryDisagreement(nn.Module):
-    """1 - Dice between where the decoder sees a boundary and where its own mask has one."""
+    """1 - Dice between where the decoder sees a boundary and where its own mask has one.
+
+    The decoder's map at half resolution is asked: the finest one answers to every edge of the picture.
+    """
 
     keep_float: ClassVar[bool] = True
 
-    def forward(self, mask: Tensor, boundary: Tensor) -> Tensor:
+    def forward(self, foreground: Tensor, boundary: Tensor) -> Tensor:
         """Map two planes (batch, 1, height, width) in [0, 1] to (batch, 1) in [0, 1]."""
+        # A ramp around one half: the sums must not add up a whole picture's worth of 0.001.
+        mask = torch.clamp(2.0 * foreground - 0.5, 0.0, 1.0)
         contour = widened(mask, 1) - narrowed(mask, 1)
         common = (contour * boundary).sum(dim=(2, 3))
         total = (contour.square() + boundary.square()).sum(dim=(2, 3))
         return 1.0 - (2.0 * common + 1.0) / (total + 1.0)
 
 
-class Undecidedness(nn.Module):
-    """Mean of 4 p (1 - p) inside the mask, away from its contour, and in a ring of 4 pixels around the contour."""
+class ThresholdSensitivity(nn.Module):
+    """By which share the mask shrinks where the threshold is moved from 1/4 to 3/4."""
 
     keep_float: ClassVar[bool] = True
 
-    def forward(self, mask: Tensor, probability: Tensor) -> tuple[Tensor, Tensor]:
-        """Map two planes (batch, 1, height, width) in [0, 1] to inside and ring, (batch, 1) in [0, 1] each."""
-        undecided = 4.0 * probability * (1.0 - probability)
-        core = narrowed(mask, _RING_PX)
-        ring = widened(mask, _RING_PX) - core
-        return _mean(undecided, core), _mean(undecided, ring)
-
-
-class Fragmentation(nn.Module):
-    """Share of the mask's area in pieces too small to hold a square of 6x6 pixels."""
-
-    keep_float: ClassVar[bool] = True
-
-    def forward(self, mask: Tensor) -> Tensor:
+    def forward(self, foreground: Tensor) -> Tensor:
         """Map a plane (batch, 1, height, width) in [0, 1] to (batch, 1) in [0, 1]."""
-        reach = _SMALL_REACH_PX
-        kept = widened(narrowed(mask, reach), reach)
-        for _ in range(_REGROW_STEPS):  # what hangs together with a kept piece is kept
-            kept = torch.minimum(widened(kept, reach), mask)
-        area = mask.sum(dim=(2, 3))
-        return (area - kept.sum(dim=(2, 3))) / (area + 1.0)
+        lax = torch.clamp(4.0 * foreground - 0.5, 0.0, 1.0).sum(dim=(2, 3))
+        strict = torch.clamp(4.0 * foreground - 2.5, 0.0, 1.0).sum(dim=(2, 3))
+        return (lax - strict) / (lax + 1.0)
+
+
+class HalvedForeground(nn.Module):
+    """Probability of the foreground at half resolution, of logits at full."""
+
+    keep_float: ClassVar[bool] = True
+
+    def forward(self, logits: Tensor) -> Tensor:
+        """Map (batch, class, height, width) to (batch, 1, height/2, width/2) in [0, 1]."""
+        foreground = torch.sigmoid(logits) if logits.shape[1] == 1 else 1.0 - torch.softmax(logits, dim=1)[:, :1]
+        return functional.avg_pool2d(foreground, 2)
 
 
 class RangeGrowth(nn.Module):
@@ -128,10 +106,6 @@ class RangeGrowth(nn.Module):
         return growth
 
 
-def _mean(values: Tensor, weights: Tensor) -> Tensor:
-    return (values * weights).sum(dim=(2, 3)) / (weights.sum(dim=(2, 3)) + 1.0)
-
-
 class SignallingSegmentation(nn.Module):
     """A segmentation network that answers with its logits and its trust signals.
 
@@ -143,10 +117,9 @@ class SignallingSegmentation(nn.Module):
         super().__init__()
         assert isinstance(network, Segmenting)
         self.network = network
-        self.planes = Planes()
+        self.foreground = HalvedForeground()
         self.boundary = BoundaryDisagreement()
-        self.undecided = Undecidedness()
-        self.fragments = Fragmentation()
+        self.threshold = ThresholdSensitivity()
         self.growth = RangeGrowth()
 
     @property
@@ -158,13 +131,10 @@ class SignallingSegmentation(nn.Module):
         """Map (batch, channel, height, width) to `logits` and `trust_NAME`, (batch, 1) each."""
         with _watched(self.network, AtrousDiffusion) as diffusions:
             outputs = self.network.forward_with_auxiliary(image)
-        probability, mask, boundary = self.planes(outputs.logits, outputs.boundary[-1])
-        inside, ring = self.undecided(mask, probability)
+        foreground = self.foreground(outputs.logits)
         signals = {
-            "boundary": self.boundary(mask, boundary),
-            "inside": inside,
-            "contour": ring,
-            "fragments": self.fragments(mask),
+            "boundary": self.boundary(foreground, torch.sigmoid(outputs.boundary[-2])),
+            "threshold": self.threshold(foreground),
         }
         if diffusions:
             signals["diffusion"] = torch.stack([self.growth(*ends) for ends in diffusions]).amax(dim=0)
@@ -173,9 +143,7 @@ class SignallingSegmentation(nn.Module):
 
 _SIGNALS: Mapping[str, SignalSpec] = {
     "boundary": SignalSpec(reason="the mask's contour is not where the network sees a boundary"),
-    "inside": SignalSpec(reason="undecided inside the mask"),
-    "contour": SignalSpec(reason="undecided around the contour"),
-    "fragments": SignalSpec(reason="the mask lies in small pieces"),
+    "threshold": SignalSpec(reason="the mask depends on where the threshold lies"),
     "diffusion": SignalSpec(reason="a diffusion widened its range", doubtful_above=1e-3, void_above=1e-2),
 }
 
