@@ -157,6 +157,37 @@ def test_a_relu_is_folded_into_the_rounding_before_it(unsigned: QuantizedModel, 
     assert operators(open_form.model).count("QuantizeLinear") == 4
 
 
+def test_steps_between_convolutions_stay_integer_in_onnx_runtime_and_the_answer_does_not(tmp_path: Path) -> None:
+    text = """<ir_version: 10, opset_import: ["" : 18]>
+    steps (float[1, 4, 8, 8] frame, float[4, 4, 1, 1] w0, float[4, 4, 1, 1] w1, float[1, 8, 1, 1] w2) =>
+    (float[1, 1, 8, 8] probability)
+    { a = Conv(frame, w0)  s = Sigmoid(a)  b = Conv(s, w1)  c = Add(b, s)  d = Concat<axis = 1>(c, a)
+      e = Conv(d, w2)  probability = Sigmoid(e) }"""
+    model = onnx.parser.parse_model(text)
+    random = np.random.default_rng(3)
+    for name in ("w0", "w1", "w2"):
+        (value,) = (value for value in model.graph.input if value.name == name)
+        shape = [axis.dim_value for axis in value.type.tensor_type.shape.dim]
+        model.graph.initializer.append(numpy_helper.from_array(random.normal(size=shape).astype(np.float32), name))
+        model.graph.input.remove(value)
+    for index, node in enumerate(model.graph.node):
+        node.name = f"{index}/{node.op_type}"
+    frames = [random.normal(size=(1, 4, 8, 8)).astype(np.float32) for _ in range(8)]
+    quantised = quantize_unsigned(model.SerializeToString(), frames, input_name="frame")
+    assert quantised.int8_mac_share == 1.0
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    session = onnxruntime.InferenceSession(quantised.model, options, providers=["CPUExecutionProvider"])
+    ran = [node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node]
+    assert {"QLinearConv", "QLinearSigmoid", "QLinearAdd"} <= set(ran)
+    assert "Add" not in ran
+    assert ran.count("Sigmoid") == 1  # the one that makes the answer
+    full = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    small, reference = (np.stack([one.run(None, {"frame": x})[0] for x in frames]) for one in (session, full))
+    assert relative_error(small, reference) < RANDOM_NET_ERROR
+
+
 def test_the_unsigned_form_has_unsigned_activations_and_seven_bit_weights(unsigned: QuantizedModel) -> None:
     tensors = initialisers(unsigned.model)
     weights = {name: numpy_helper.to_array(t) for name, t in tensors.items() if name.endswith("_quantized")}
