@@ -54,6 +54,23 @@ def test_outputs_have_names_shapes_and_dtype(engine_name: str, graph: bytes) -> 
     assert outputs["probability"].dtype == np.float32
 
 
+def test_the_promised_name_is_kept_where_the_answer_is_only_rearranged(engine_name: str) -> None:
+    import onnx
+
+    text = """<ir_version: 10, opset_import: ["" : 18]>
+    cells (uint8[1, 32, 32, 3] frame, float[16, 3, 4, 4] weight) => (float[1, 1, 32, 32] probability)
+    { numbers = Cast<to = 1>(frame)  planes = Transpose<perm = [0, 3, 1, 2]>(numbers)
+      cells_of_four = Conv<strides = [4, 4]>(planes, weight)
+      a_name_before_the_promised_one = DepthToSpace<blocksize = 4, mode = "CRD">(cells_of_four)
+      probability = Sigmoid(a_name_before_the_promised_one) }"""
+    model = onnx.parser.parse_model(text)
+    weight = np.random.default_rng(1).normal(scale=1e-3, size=(16, 3, 4, 4)).astype(np.float32)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(weight, "weight"))
+    del model.graph.input[1]
+    with open_engine(engine_name, request_for(model.SerializeToString())) as engine:
+        assert list(engine.infer(frames(1)[0])) == ["probability"]
+
+
 def test_an_answer_is_not_overwritten_by_the_next(engine_name: str, graph: bytes) -> None:
     first, second = frames(2)
     with open_engine(engine_name, request_for(graph)) as engine:

@@ -54,7 +54,12 @@ class OpenVinoEngine(Engine):
         compiled = self._compiled(core, properties, openvino.__version__)
         self._graph: openvino.CompiledModel | None = compiled
         self._request: openvino.InferRequest | None = compiled.create_infer_request()
-        self._output_names = [output.get_any_name() for output in compiled.outputs]
+        self._output_names = [self._promised_name(output) for output in compiled.outputs]
+
+    def _promised_name(self, output: Any) -> str:
+        """An output that only rearranges another value has the names of both; one of them was promised."""
+        names = sorted(output.get_names())
+        return next((name for name in names if name in self.request.outputs), names[0])
 
     def _compiled(self, core: openvino.Core, properties: dict[str, Any], version: str) -> openvino.CompiledModel:
         cache: EngineCache | None = self.request.options.get("cache")
