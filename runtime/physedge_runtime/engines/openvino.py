@@ -58,7 +58,7 @@ class OpenVinoEngine(Engine):
 
     def _promised_name(self, output: Any) -> str:
         """An output that only rearranges another value has the names of both; one of them was promised."""
-        names = sorted(output.get_names())
+        names: list[str] = sorted(output.get_names())
         return next((name for name in names if name in self.request.outputs), names[0])
 
     def _compiled(self, core: openvino.Core, properties: dict[str, Any], version: str) -> openvino.CompiledModel:
