@@ -32,7 +32,7 @@ def verdict_lines(records: Sequence[VerdictRecord]) -> list[RenderableType]:
             table.add_column(title)
         for record in judged:
             table.add_row(
-                record.precision,
+                record.artefact,
                 record.engine,
                 record.metric,
                 _figure(record.reference),
@@ -42,7 +42,7 @@ def verdict_lines(records: Sequence[VerdictRecord]) -> list[RenderableType]:
                 f"[{_STYLES[record.verdict]}]{record.verdict}[/]",
             )
         lines.append(table)
-    lines += [f"  {record.precision} on {record.engine}: {reason}" for record in judged for reason in record.reasons]
+    lines += [f"  {record.artefact} on {record.engine}: {reason}" for record in judged for reason in record.reasons]
     return lines
 
 
