@@ -102,13 +102,11 @@ def test_the_card_says_what_was_measured(report: ExportReport) -> None:
 
 
 def test_words_in_the_card_outlive_an_export_and_measured_blocks_cannot_be_changed(home: Path) -> None:
-    output = home / "carded.physedge"
-    export(options(home, output=output))
-    card = home / "carded.card.md"
-    card.write_text(card.read_text(encoding="utf-8") + "\n## Who uses it\n\nTrained staff.\n", encoding="utf-8")
-    again = export(options(home, output=output))
-    assert load(again.bundle).read("card.md") == card.read_bytes()
-    assert card.read_text(encoding="utf-8").endswith("## Who uses it\n\nTrained staff.\n")
+    output, card = home / "carded.physedge", home / "carded.card.md"
+    card.write_text("## Who uses it\n\nTrained staff.\n", encoding="utf-8")
+    made = export(options(home, output=output))
+    assert load(made.bundle).read("card.md") == card.read_bytes()
+    assert "Trained staff." in card.read_text(encoding="utf-8") and "NOT RUN" in card.read_text(encoding="utf-8")
     card.write_text(card.read_text(encoding="utf-8").replace("NOT RUN", "ACCEPT"), encoding="utf-8")
     with pytest.raises(UsageError, match="PE-CARD-001"):
         export(options(home, output=output))

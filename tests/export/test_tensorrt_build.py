@@ -285,13 +285,20 @@ class Logger:
     def __init__(self, level): pass
 class NetworkDefinitionCreationFlag: STRONGLY_TYPED = 1
 class MemoryPoolType: WORKSPACE = 0
+class IProgressMonitor:
+    def __init__(self): pass
 class Config:
+    progress_monitor = None
     def set_memory_pool_limit(self, pool, size): assert size == 1024 << 20
 class Builder:
     def __init__(self, logger): pass
     def create_network(self, flags): assert flags == 2
     def create_builder_config(self): return Config()
-    def build_serialized_network(self, network, config): return b"engine"
+    def build_serialized_network(self, network, config):
+        config.progress_monitor.phase_start("Tuning", None, 3)
+        config.progress_monitor.phase_start("Inner", "Tuning", 3)
+        assert config.progress_monitor.step_complete("Tuning", 1)
+        return b"engine"
 class OnnxParser:
     def __init__(self, network, logger): pass
     def parse(self, data): return data == b"graph"
@@ -303,6 +310,7 @@ def test_the_stand_alone_script_builds_without_physedge(tmp_path: Path) -> None:
     assert finished.returncode == 0, finished.stderr
     assert (tmp_path / "model.fp16.engine").read_bytes() == b"engine"
     assert "not judged" in finished.stdout
+    assert "Tuning (3 steps)" in finished.stdout and "Inner" not in finished.stdout
 
 
 def test_the_stand_alone_script_refuses_another_graph_and_a_missing_library(tmp_path: Path) -> None:
