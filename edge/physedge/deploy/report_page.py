@@ -24,7 +24,8 @@ _SHOWN_LAYERS = 8
 _STYLE = (
     "<style>body{max-width:1280px}table{font-size:13px}.verdict{color:#fff;padding:.9em 1.2em;border-radius:8px}"
     ".verdict b{font-size:1.5em}.frames{display:flex;gap:6px;margin:.4em 0 1.2em}.frames figure{margin:0}"
-    ".frames img{display:block;min-width:180px;image-rendering:pixelated}figcaption{font-size:13px}code{background:#f2f4f7;padding:.1em .3em}"
+    ".frames img{display:block;min-width:180px;image-rendering:pixelated}figcaption{font-size:13px}"
+    "code{background:#f2f4f7;padding:.1em .3em}"
     "svg text{font:12px system-ui,sans-serif}</style>"
 )
 
