@@ -15,7 +15,7 @@ from physedge.models.signals import (
     HalvedForeground,
     RangeGrowth,
     SignallingSegmentation,
-    ThresholdSensitivity,
+    Unsureness,
     declared_signals,
     with_signals,
 )
@@ -47,20 +47,22 @@ def test_a_boundary_on_the_contour_agrees_and_one_elsewhere_does_not() -> None:
     assert disagreement(torch.zeros(1, 1, 64, 64), contour(mask)).item() > 0.9
 
 
-def test_a_mask_is_sensitive_to_the_threshold_by_the_share_that_is_undecided() -> None:
-    sensitivity = ThresholdSensitivity()
+def test_the_network_is_unsure_by_what_is_missing_to_one_inside_the_mask() -> None:
+    unsure = Unsureness()
     mask, inner = disk(), disk(radius_px=8.0)
-    assert sensitivity(mask).item() == 0.0
-    undecided = torch.where(inner > 0, 0.5, mask)
-    assert sensitivity(undecided).item() == pytest.approx(inner.sum().item() / (mask.sum().item() + 1))
-    assert sensitivity(0.5 * mask).item() > 0.99
-    assert sensitivity(torch.zeros(1, 1, 64, 64)).item() == 0.0
+    area = mask.sum().item() + 1
+    assert unsure(mask).item() == 0.0
+    assert unsure(0.75 * mask).item() == pytest.approx(0.25 * (area - 1) / area)
+    weight = 0.5 * inner.sum().item()  # at one half the ramp is one half
+    expected = 0.5 * weight / (area - inner.sum().item() + weight)
+    assert unsure(torch.where(inner > 0, 0.5, mask)).item() == pytest.approx(expected)
+    assert unsure(torch.zeros(1, 1, 64, 64)).item() == 0.0
 
 
 def test_background_leak_does_not_add_up_to_a_mask() -> None:
     foreground = HalvedForeground()(torch.full((1, 1, 64, 64), -5.0))
     assert foreground.sum().item() > 5
-    assert ThresholdSensitivity()(foreground).item() == 0.0
+    assert Unsureness()(foreground).item() == 0.0
     assert BoundaryDisagreement()(foreground, torch.zeros_like(foreground)).item() == 0.0
 
 

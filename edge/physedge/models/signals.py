@@ -48,6 +48,11 @@ def narrowed(plane: Tensor, reach_px: int) -> Tensor:
     return -widened(-plane, reach_px)
 
 
+def ramp(foreground: Tensor) -> Tensor:
+    """The mask as a ramp from probability 1/4 to 3/4: sums over it do not add up a whole picture's worth of 0.001."""
+    return torch.clamp(2.0 * foreground - 0.5, 0.0, 1.0)
+
+
 class BoundaryDisagreement(nn.Module):
     """1 - Dice between where the decoder sees a boundary and where its own mask has one.
 
@@ -58,24 +63,22 @@ class BoundaryDisagreement(nn.Module):
 
     def forward(self, foreground: Tensor, boundary: Tensor) -> Tensor:
         """Map two planes (batch, 1, height, width) in [0, 1] to (batch, 1) in [0, 1]."""
-        # A ramp around one half: the sums must not add up a whole picture's worth of 0.001.
-        mask = torch.clamp(2.0 * foreground - 0.5, 0.0, 1.0)
+        mask = ramp(foreground)
         contour = widened(mask, 1) - narrowed(mask, 1)
         common = (contour * boundary).sum(dim=(2, 3))
         total = (contour.square() + boundary.square()).sum(dim=(2, 3))
         return 1.0 - (2.0 * common + 1.0) / (total + 1.0)
 
 
-class ThresholdSensitivity(nn.Module):
-    """By which share the mask shrinks where the threshold is moved from 1/4 to 3/4."""
+class Unsureness(nn.Module):
+    """Mean of 1 - p inside the mask: how far the network is from sure of what it marks. 0 for an empty mask."""
 
     keep_float: ClassVar[bool] = True
 
     def forward(self, foreground: Tensor) -> Tensor:
         """Map a plane (batch, 1, height, width) in [0, 1] to (batch, 1) in [0, 1]."""
-        lax = torch.clamp(4.0 * foreground - 0.5, 0.0, 1.0).sum(dim=(2, 3))
-        strict = torch.clamp(4.0 * foreground - 2.5, 0.0, 1.0).sum(dim=(2, 3))
-        return (lax - strict) / (lax + 1.0)
+        mask = ramp(foreground)
+        return ((1.0 - foreground) * mask).sum(dim=(2, 3)) / (mask.sum(dim=(2, 3)) + 1.0)
 
 
 class HalvedForeground(nn.Module):
@@ -119,7 +122,7 @@ class SignallingSegmentation(nn.Module):
         self.network = network
         self.foreground = HalvedForeground()
         self.boundary = BoundaryDisagreement()
-        self.threshold = ThresholdSensitivity()
+        self.unsure = Unsureness()
         self.growth = RangeGrowth()
 
     @property
@@ -134,7 +137,7 @@ class SignallingSegmentation(nn.Module):
         foreground = self.foreground(outputs.logits)
         signals = {
             "boundary": self.boundary(foreground, torch.sigmoid(outputs.boundary[-2])),
-            "threshold": self.threshold(foreground),
+            "inside": self.unsure(foreground),
         }
         if diffusions:
             signals["diffusion"] = torch.stack([self.growth(*ends) for ends in diffusions]).amax(dim=0)
@@ -143,7 +146,7 @@ class SignallingSegmentation(nn.Module):
 
 _SIGNALS: Mapping[str, SignalSpec] = {
     "boundary": SignalSpec(reason="the mask's contour is not where the network sees a boundary"),
-    "threshold": SignalSpec(reason="the mask depends on where the threshold lies"),
+    "inside": SignalSpec(reason="the network is unsure of what it marks"),
     "diffusion": SignalSpec(reason="a diffusion widened its range", doubtful_above=1e-3, void_above=1e-2),
 }
 
