@@ -6,7 +6,7 @@ INPUTS := pyproject.toml constraints.txt
 # Workers that spin while they wait take the cores from everybody beside them.
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: demo test check clean
+.PHONY: demo test check native clean
 
 demo: $(VENV)/demo
 	$(BIN)/physedge demo
@@ -29,6 +29,10 @@ $(VENV)/dev: $(INPUTS)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@ $(VENV)/demo
+
+# The C library: built with CMake, held against the Python runtime. .ci/debian-packages lists what it needs.
+native: $(VENV)/dev
+	PHYSEDGE_NO_SKIPS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/native
 
 clean:
 	rm -rf build runs $(VENV)

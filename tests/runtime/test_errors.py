@@ -26,6 +26,9 @@ def raised_identifiers() -> dict[str, set[Path]]:
                     and re.fullmatch(r"PE-[A-Z0-9]+-\d{3}", node.value)
                 ):
                     found.setdefault(node.value, set()).add(path)
+    for path in (ROOT / "runtime/native/src").rglob("*.cpp"):
+        for identifier in re.findall(r'"(PE-[A-Z0-9]+-\d{3})"', path.read_text(encoding="utf-8")):
+            found.setdefault(identifier, set()).add(path)
     return found
 
 

@@ -1,0 +1,86 @@
+"""Write what the C++ reader shares with the Python runtime: the manifest's schema, and what a graph may hold.
+
+    python runtime/native/make_tables.py
+
+The Python modules are the only place where these are declared; a test holds that the written files are up to date.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from physedge_runtime import graph_check
+from physedge_runtime.manifest import OLDEST_SCHEMA_VERSION, SCHEMA_VERSION, Manifest
+
+SOURCES = Path(__file__).parent / "src"
+_HEAD = "// Written by make_tables.py from the Python runtime."
+_FOR_PEOPLE = ("title", "description", "default")
+
+
+def without_words(schema: Any, *, names_are_keys: bool = False) -> Any:
+    """The schema without what is there for people; the members of `properties` and `$defs` are names, not keywords."""
+    if isinstance(schema, list):
+        return [without_words(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        key: without_words(value, names_are_keys=not names_are_keys and key in ("properties", "$defs"))
+        for key, value in schema.items()
+        if names_are_keys or key not in _FOR_PEOPLE
+    }
+
+
+def schema_text() -> str:
+    """Content of `manifest_schema.inc`."""
+    schema = without_words(Manifest.model_json_schema(mode="validation"))
+    text = json.dumps(schema, sort_keys=True, separators=(",", ":"))
+    lines = [text[start : start + 110] for start in range(0, len(text), 110)]
+    return "\n".join(
+        [
+            _HEAD,
+            f"constexpr long long newest_schema_version = {SCHEMA_VERSION};",
+            f"constexpr long long oldest_schema_version = {OLDEST_SCHEMA_VERSION};",
+            "constexpr char manifest_schema[] =",
+            *(f'    R"schema({line})schema"' for line in lines),
+            "    ;",
+            "",
+        ]
+    )
+
+
+def operators_text() -> str:
+    """Content of `operators.inc`."""
+    names = sorted(graph_check.OPERATORS)
+    kinds = graph_check._BITS
+    return "\n".join(
+        [
+            _HEAD,
+            f"constexpr std::uint64_t most_elements = {graph_check.MOST_ELEMENTS};",
+            f"constexpr std::size_t most_nodes = {graph_check.MOST_NODES};",
+            f"constexpr std::int64_t most_padding = {graph_check._MOST_PADDING};",
+            f"constexpr std::size_t short_bytes = {graph_check._SHORT_BYTES};",
+            f"constexpr std::int64_t int64_kind = {graph_check._INT64};",
+            "// Bits an element of TensorProto.DataType; 0 for what is no number.",
+            "constexpr unsigned char kind_bits[] = {"
+            + ", ".join(str(kinds.get(kind, 0)) for kind in range(max(kinds) + 1))
+            + "};",
+            "// Operator to the input that is a shape, or multiplies one.",
+            "constexpr std::pair<std::string_view, std::size_t> shape_inputs[] = {",
+            *(f'    {{"{name}", {place}}},' for name, place in sorted(graph_check._SHAPE_INPUTS.items())),
+            "};",
+            "constexpr std::string_view operators[] = {  // sorted",
+            *(f'    "{name}",' for name in names),
+            "};",
+            "",
+        ]
+    )
+
+
+FILES = {"manifest_schema.inc": schema_text, "operators.inc": operators_text}
+
+
+if __name__ == "__main__":
+    for file, text in FILES.items():
+        (SOURCES / file).write_text(text(), encoding="utf-8")

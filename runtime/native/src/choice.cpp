@@ -1,0 +1,46 @@
+#include "choice.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include "engines/engine.hpp"
+#include "refusal.hpp"
+
+namespace physedge {
+
+std::string choose_engine(const Manifest& manifest) {
+    if (find_engine(manifest.target) != nullptr) return manifest.target;
+    for (const auto& [engine, entry] : manifest.shipped) {
+        (void)entry;
+        if (find_engine(engine) != nullptr) return engine;
+    }
+    const EngineEntry* first = engine_table();
+    if (std::strcmp(first->name, "fake") != 0) return first->name;
+    refuse(PHYSEDGE_ENVIRONMENT, "PE-ENV-001", "no engine was compiled into this library", "openvino, onnxruntime or tensorrt",
+           "build it with one, or name the engine 'fake'");
+}
+
+const Artefact& choose_artefact(const Manifest& manifest, const std::string& engine, const std::string& precision) {
+    auto shipped = manifest.shipped.find(engine);
+    auto is_for = [&](const Artefact& artefact) {
+        bool is_only_tensorrt = artefact.entry == "model.fp16.onnx" || artefact.entry == "model.int8-gpu.onnx";
+        return artefact.precision == precision && (engine == "tensorrt" || !is_only_tensorrt);
+    };
+    if (precision.empty()) {
+        const std::string& entry = shipped != manifest.shipped.end() ? shipped->second : manifest.artefacts[0].entry;
+        for (const Artefact& artefact : manifest.artefacts)
+            if (artefact.entry == entry) return artefact;
+        refuse_bundle("PE-BUNDLE-011", "the graph " + entry + " that ships for " + engine + " is not described", "a record of it");
+    }
+    const Artefact* fitting = nullptr;
+    for (const Artefact& artefact : manifest.artefacts)
+        if (is_for(artefact)) {
+            if (shipped != manifest.shipped.end() && artefact.entry == shipped->second) return artefact;
+            if (fitting == nullptr) fitting = &artefact;
+        }
+    if (fitting != nullptr) return *fitting;
+    refuse(PHYSEDGE_USAGE, "PE-ENGINE-003", "no " + precision + " graph for " + engine + " in the bundle",
+           "a precision that the bundle has", "choose another precision, or export it with --calib for int8");
+}
+
+}  // namespace physedge

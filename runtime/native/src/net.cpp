@@ -1,0 +1,389 @@
+#include "net.hpp"
+
+#include <time.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <utility>
+
+#include "choice.hpp"
+#include "graph_check.hpp"
+#include "pixels.hpp"
+#include "refusal.hpp"
+#include "text.hpp"
+
+using namespace physedge;
+
+namespace {
+
+constexpr double ns_per_ms = 1e6;
+
+double ms_between(std::int64_t start_ns, std::int64_t end_ns) { return static_cast<double>(end_ns - start_ns) / ns_per_ms; }
+
+// Holds a handle for one call; a second thread finds it taken and goes away.
+class Use {
+public:
+    explicit Use(std::atomic_flag& flag) : flag_(flag), is_mine_(!flag.test_and_set(std::memory_order_acquire)) {}
+    ~Use() {
+        if (is_mine_) flag_.clear(std::memory_order_release);
+    }
+    Use(const Use&) = delete;
+    Use& operator=(const Use&) = delete;
+    bool is_mine() const { return is_mine_; }
+
+private:
+    std::atomic_flag& flag_;
+    bool is_mine_;
+};
+
+physedge_status in_use(physedge_error* error) {
+    return report(error, PHYSEDGE_USAGE, "PE-NATIVE-002", "another thread is using this handle",
+                  "one thread at a time", "open one network for each thread, or take turns");
+}
+
+physedge_frame golden_frame(const GoldenCase& golden, std::string_view data, bool is_picture) {
+    physedge_frame frame{};
+    if (!is_picture) {
+        frame.format = PHYSEDGE_VOLTAGES;
+        frame.voltage_count = data.size() / sizeof(float);
+        return frame;
+    }
+    const std::vector<std::int64_t>& shape = golden.shape;
+    bool is_plane = shape.size() == 2 || (shape.size() == 3 && shape[2] == 1);
+    frame.format = is_plane ? PHYSEDGE_GREY : PHYSEDGE_RGB;
+    frame.pixels = reinterpret_cast<const std::uint8_t*>(data.data());
+    bool is_frame = is_plane || (shape.size() == 3 && shape[2] == 3);
+    frame.height_px = is_frame ? static_cast<std::uint32_t>(std::min<std::int64_t>(shape[0], UINT32_MAX)) : 0;
+    frame.width_px = is_frame ? static_cast<std::uint32_t>(std::min<std::int64_t>(shape[1], UINT32_MAX)) : 0;
+    return frame;
+}
+
+[[noreturn]] void cannot_answer(const std::string& engine, const std::string& frame, const std::string& why) {
+    refuse(PHYSEDGE_INTEGRITY, "PE-BUNDLE-021", engine + " cannot answer " + frame + " (" + why + ")",
+           "the outputs that the manifest names", "do not use it here; ask its maker");
+}
+
+}  // namespace
+
+physedge_net::physedge_net(const physedge_bundle& bundle, const physedge_open_options& options)
+    : spec_(bundle.manifest.spec), outputs_(bundle.manifest.outputs), bundle_trust_(bundle.trust), options_(options) {
+    const Manifest& manifest = bundle.manifest;
+    if ((manifest.verdict == "REJECT" || manifest.verdict == "INCONCLUSIVE") && options.allow_rejected == 0)
+        refuse(PHYSEDGE_GATE_FAILED, "PE-BUNDLE-012", "the verdict on " + bundle.name + " is " + manifest.verdict, "ACCEPT",
+               "export it again, or allow a rejected bundle to look at it all the same");
+    std::string wanted = options.engine != nullptr ? options.engine : "auto";
+    engine_name_ = wanted == "auto" ? choose_engine(manifest) : wanted;
+    if (find_engine(engine_name_) == nullptr)
+        refuse(PHYSEDGE_USAGE, "PE-ENGINE-001", "the engine " + quoted(engine_name_), std::string("auto, ") + physedge_engines(),
+               "name one of these, or build the library with it");
+    artefact_ = choose_artefact(manifest, engine_name_, options.precision != nullptr ? options.precision : "");
+    feed_watchdog(PHYSEDGE_STAGE_OPEN);
+    std::int64_t started_ns = physedge_now_ns();
+    check_graph(bundle.contents.at(artefact_.entry), artefact_.entry + " of " + bundle.name);
+    plan_memory(bundle);
+    feed_watchdog(PHYSEDGE_STAGE_OPEN);
+    open_engine(bundle);
+    std::int64_t loaded_ns = physedge_now_ns();
+    load_ms_ = ms_between(started_ns, loaded_ns);
+    if (engine_name_ != "fake") replay_golden(bundle);
+    golden_ms_ = ms_between(loaded_ns, physedge_now_ns());
+    // The caller's strings may be gone by the next call.
+    options_.engine = options_.precision = options_.cache_folder = nullptr;
+    for (const std::string& name : spec_.classes) class_names_.push_back(name.c_str());
+}
+
+physedge_net::~physedge_net() {
+    // An engine that does not let go of the buffers keeps them: memory lost is better than memory overwritten.
+    if (is_dead_ && engine_ != nullptr && !engine_->cancel()) new Arena(std::move(arena_));
+}
+
+void physedge_net::plan_memory(const physedge_bundle& bundle) {
+    if (outputs_.empty() || outputs_.size() > PHYSEDGE_MOST_OUTPUTS)
+        cannot_answer(engine_name_, "it", std::to_string(outputs_.size()) + " outputs");
+    const char* wanted = spec_.task == PHYSEDGE_RECONSTRUCTION ? "image" : "probability";
+    auto answer = std::find_if(outputs_.begin(), outputs_.end(), [&](const Output& one) { return one.name == wanted; });
+    if (answer == outputs_.end()) cannot_answer(engine_name_, "it", std::string("no output ") + wanted);
+    answer_ = static_cast<std::size_t>(answer - outputs_.begin());
+    buffers_.resize(outputs_.size());
+    for (std::size_t index = 0; index < outputs_.size(); ++index) {
+        const Output& output = outputs_[index];
+        if (output.shape.size() > PHYSEDGE_MOST_AXES || output.floats() == 0 || output.floats() > (1u << 28))
+            cannot_answer(engine_name_, "it", "the shape of " + quoted(output.name));
+        arena_.plan(&buffers_[index], output.floats());
+    }
+    if (!spec_.frame) {
+        arena_.plan(&voltages_, spec_.voltages);
+    } else {
+        // A segmentation's answer lies on the grid that the mask has.
+        if (spec_.task == PHYSEDGE_SEGMENTATION) {
+            const std::vector<std::int64_t>& shape = answer->shape;
+            if (shape.size() != 3 || shape[1] != spec_.frame->height || shape[2] != spec_.frame->width)
+                cannot_answer(engine_name_, "it", "probability is not on the grid");
+        }
+        std::int64_t height = options_.largest_height_px, width = options_.largest_width_px;
+        for (const GoldenCase& golden : bundle.manifest.golden)
+            if (golden.shape.size() >= 2) {
+                height = std::max(height, golden.shape[0]);
+                width = std::max(width, golden.shape[1]);
+            }
+        constexpr std::int64_t most_px = 1 << 15;
+        if (height < 1 || width < 1 || height > most_px || width > most_px)
+            refuse(PHYSEDGE_USAGE, "PE-NATIVE-001", "frames of up to " + std::to_string(width) + "x" + std::to_string(height),
+                   "1 to " + std::to_string(most_px) + " pixels a side", "correct largest_width_px and largest_height_px");
+        options_.largest_height_px = static_cast<std::uint32_t>(height);
+        options_.largest_width_px = static_cast<std::uint32_t>(width);
+        preparer_ = std::make_unique<Preparer>(*spec_.frame, static_cast<int>(height), static_cast<int>(width), arena_);
+        arena_.plan(&picture_, spec_.frame->bytes());
+    }
+    arena_.build();
+    input_ = spec_.frame ? static_cast<void*>(picture_) : static_cast<void*>(voltages_);
+}
+
+void physedge_net::open_engine(const physedge_bundle& bundle) {
+    EngineRequest request;
+    request.graph = bundle.contents.at(artefact_.entry);
+    request.graph_sha256 = bundle.manifest.entries.at(artefact_.entry).sha256;
+    request.is_picture = spec_.frame.has_value();
+    request.input_shape = spec_.frame ? std::vector<std::int64_t>{1, spec_.frame->height, spec_.frame->width, spec_.frame->channels()}
+                                      : std::vector<std::int64_t>{1, spec_.voltages};
+    request.input = input_;
+    request.outputs = outputs_;
+    request.output_buffers = buffers_;
+    request.threads = options_.threads;
+    request.cache_folder = options_.cache_folder != nullptr ? options_.cache_folder : "";
+    engine_ = find_engine(engine_name_)->make();
+    try {
+        engine_->open(request);
+    } catch (const Refusal&) {
+        throw;
+    } catch (const std::bad_alloc&) {
+        throw;
+    } catch (const CannotAnswer& reason) {
+        cannot_answer(engine_name_, bundle.manifest.golden[0].frame, reason.what());
+    } catch (const std::exception& reason) {
+        refuse(PHYSEDGE_ENVIRONMENT, "PE-ENGINE-002",
+               "the engine " + engine_name_ + " cannot open the graph (" + std::string(reason.what()).substr(0, 250) + ")",
+               "a graph that this engine runs", "try another engine, or export again for this target");
+    }
+    fingerprint_ = engine_name_ + " " + engine_->version() + " " + request.graph_sha256.substr(0, 12);
+}
+
+void physedge_net::replay_golden(const physedge_bundle& bundle) {
+    for (const GoldenCase& golden : bundle.manifest.golden) {
+        std::string_view data = bundle.contents.at(golden.frame);
+        physedge_frame frame = golden_frame(golden, data, spec_.frame.has_value());
+        std::vector<float> voltages(frame.voltage_count);
+        if (!voltages.empty()) std::memcpy(voltages.data(), data.data(), voltages.size() * sizeof(float));
+        frame.voltages = voltages.data();
+        physedge_error error{};
+        if (fill_input(frame, picture_, &error) != PHYSEDGE_OK || run_engine(&error) != PHYSEDGE_OK) {
+            if (error.status == PHYSEDGE_SAFE_STATE)
+                refuse(error.status, error.identifier, error.found, error.expected, error.next_step);
+            cannot_answer(fingerprint_, golden.frame, error.found);
+        }
+        double mean_error = 0, max_error = 0;
+        for (const auto& [name, entry] : golden.outputs) {
+            auto output = std::find_if(outputs_.begin(), outputs_.end(), [&name = name](const Output& one) { return one.name == name; });
+            const float* found = buffers_[static_cast<std::size_t>(output - outputs_.begin())];
+            const char* wanted = bundle.contents.at(entry).data();
+            double sum = 0;
+            for (std::size_t index = 0; index < output->floats(); ++index) {
+                float expected;
+                std::memcpy(&expected, wanted + index * sizeof expected, sizeof expected);
+                double distance = std::fabs(static_cast<double>(found[index]) - expected);
+                sum += distance;
+                if (!(distance <= max_error)) max_error = distance;  // a NaN stays
+            }
+            double mean = sum / static_cast<double>(output->floats());
+            if (!(mean <= mean_error)) mean_error = mean;
+        }
+        if (!(mean_error <= artefact_.golden_mean_bound && max_error <= artefact_.golden_max_bound)) {
+            char found[200], expected[80];
+            std::snprintf(found, sizeof found, "%s answers %s with a mean error of %.3g and a largest of %.3g",
+                          fingerprint_.c_str(), golden.frame.c_str(), mean_error, max_error);
+            std::snprintf(expected, sizeof expected, "at most %.3g and %.3g", artefact_.golden_mean_bound, artefact_.golden_max_bound);
+            refuse(PHYSEDGE_INTEGRITY, "PE-BUNDLE-020", found, expected,
+                   "this machine computes the graph otherwise: try precision fp32, or export it here");
+        }
+        ++golden_frames_;
+        golden_mean_error_ = std::max(golden_mean_error_, mean_error);
+        golden_max_error_ = std::max(golden_max_error_, max_error);
+    }
+}
+
+void physedge_net::describe(physedge_net_info& info) const {
+    info = physedge_net_info{};
+    info.task = spec_.task;
+    info.engine = fingerprint_.c_str();
+    info.engine_name = engine_name_.c_str();
+    info.graph = artefact_.entry.c_str();
+    info.precision = artefact_.precision.c_str();
+    info.bundle_trust = bundle_trust_.c_str();
+    if (spec_.frame) {
+        info.width_px = static_cast<std::uint32_t>(spec_.frame->width);
+        info.height_px = static_cast<std::uint32_t>(spec_.frame->height);
+        info.channels = static_cast<std::uint32_t>(spec_.frame->channels());
+    }
+    info.voltages = spec_.voltages;
+    info.mask_bytes = spec_.task == PHYSEDGE_SEGMENTATION ? outputs_[answer_].floats() / static_cast<std::size_t>(outputs_[answer_].shape[0]) : 0;
+    info.outputs = outputs_.size();
+    for (std::size_t index = 0; index < outputs_.size(); ++index) {
+        physedge_output_info& output = info.output[index];
+        output.name = outputs_[index].name.c_str();
+        output.unit = outputs_[index].unit.c_str();
+        output.rank = outputs_[index].shape.size();
+        std::copy(outputs_[index].shape.begin(), outputs_[index].shape.end(), output.shape);
+        output.floats = outputs_[index].floats();
+    }
+    info.classes = class_names_.size();
+    info.class_names = class_names_.data();
+    info.arena_bytes = arena_.bytes();
+    info.golden_frames = golden_frames_;
+    info.golden_mean_error = golden_mean_error_;
+    info.golden_max_error = golden_max_error_;
+    info.load_ms = load_ms_;
+    info.golden_ms = golden_ms_;
+}
+
+bool physedge_net::feed_watchdog(physedge_stage stage) const {
+    return options_.watchdog == nullptr || options_.watchdog(options_.watchdog_context, stage) == 0;
+}
+
+physedge_status physedge_net::fill_input(const physedge_frame& frame, std::uint8_t* picture, physedge_error* error) noexcept {
+    char found[120];
+    if (!spec_.frame) {
+        if (frame.format == PHYSEDGE_VOLTAGES && frame.voltages != nullptr && frame.voltage_count == spec_.voltages) {
+            std::memcpy(voltages_, frame.voltages, frame.voltage_count * sizeof(float));
+            return PHYSEDGE_OK;
+        }
+        char expected[24];
+        std::snprintf(found, sizeof found, "%zu voltages in a frame", frame.format == PHYSEDGE_VOLTAGES ? frame.voltage_count : 0);
+        std::snprintf(expected, sizeof expected, "%u", spec_.voltages);
+        return report(error, PHYSEDGE_USAGE, "PE-FRAME-002", found, expected,
+                      "check the protocol of the device against the bundle");
+    }
+    physedge_status status = check_picture(frame, error);
+    if (status != PHYSEDGE_OK) return status;
+    if (frame.width_px > options_.largest_width_px || frame.height_px > options_.largest_height_px) {
+        char expected[64];
+        std::snprintf(found, sizeof found, "a frame of %ux%u pixels", frame.width_px, frame.height_px);
+        std::snprintf(expected, sizeof expected, "at most %ux%u", options_.largest_width_px, options_.largest_height_px);
+        return report(error, PHYSEDGE_USAGE, "PE-NATIVE-007", found, expected,
+                      "open the network with larger largest_width_px and largest_height_px");
+    }
+    preparer_->prepare(frame, picture);
+    return PHYSEDGE_OK;
+}
+
+physedge_status physedge_net::run_engine(physedge_error* error) noexcept {
+    char found[260];
+    std::int64_t started_ns = physedge_now_ns();
+    bool is_fed = feed_watchdog(PHYSEDGE_STAGE_ENGINE);
+    Engine::State state = is_fed ? engine_->start() : Engine::State::done;
+    const unsigned hang_ms = options_.hang_ms, slice_ms = std::max(1u, std::min(options_.watchdog_ms, hang_ms));
+    bool is_waiting = is_fed && state != Engine::State::failed;
+    while (is_waiting) {
+        state = engine_->wait(slice_ms);
+        if (state != Engine::State::busy) break;
+        is_fed = feed_watchdog(PHYSEDGE_STAGE_ENGINE);
+        is_waiting = is_fed && ms_between(started_ns, physedge_now_ns()) < hang_ms;
+    }
+    if (is_fed && state == Engine::State::done) return PHYSEDGE_OK;
+    if (is_fed && state == Engine::State::failed) {
+        std::snprintf(found, sizeof found, "the engine failed: %.200s", engine_->failure());
+        return report(error, PHYSEDGE_ENVIRONMENT, "PE-NATIVE-005", found, "an answer",
+                      "try the next frame; three failures in a row end a stream");
+    }
+    is_dead_ = true;
+    std::snprintf(found, sizeof found, is_fed ? "the engine has not come back for %.0f ms" : "the watchdog's hook ended the waiting after %.0f ms",
+                  ms_between(started_ns, physedge_now_ns()));
+    return report(error, PHYSEDGE_SAFE_STATE, "PE-NATIVE-004", found, "an answer in time",
+                  "free the network and open it again, or start the device anew");
+}
+
+physedge_status physedge_net::decode(physedge_result& result, physedge_error* error) const noexcept {
+    result.finite = 1;
+    result.trust = PHYSEDGE_TRUST_OK;
+    result.trust_reason[0] = '\0';
+    for (std::size_t index = 0; index < outputs_.size(); ++index) {
+        std::size_t floats = outputs_[index].floats();
+        const float* values = buffers_[index];
+        // The exponent of what is no number is all ones; a sum of such flags needs no branch a value.
+        std::uint32_t odd = 0;
+        for (std::size_t value = 0; value < floats; ++value) {
+            std::uint32_t bits;
+            std::memcpy(&bits, values + value, sizeof bits);
+            odd |= (bits & 0x7F800000u) == 0x7F800000u;
+        }
+        if (odd != 0 && index == answer_) result.finite = 0;
+        if (odd != 0 && result.trust != PHYSEDGE_TRUST_VOID) {
+            result.trust = PHYSEDGE_TRUST_VOID;
+            std::snprintf(result.trust_reason, sizeof result.trust_reason, "%.40s is not finite", outputs_[index].name.c_str());
+        }
+        if (result.output[index] == nullptr) continue;
+        if (result.output_floats[index] < floats)
+            return report(error, PHYSEDGE_USAGE, "PE-NATIVE-001", "too little room for an output",
+                          "physedge_output_info.floats", "correct output_floats and the memory");
+        std::memcpy(result.output[index], values, floats * sizeof(float));
+    }
+    const Output& answer = outputs_[answer_];
+    const float* values = buffers_[answer_];
+    if (spec_.task == PHYSEDGE_CLASSIFICATION)
+        result.label = static_cast<std::uint32_t>(std::max_element(values, values + answer.floats()) - values);
+    if (spec_.task != PHYSEDGE_SEGMENTATION || result.mask == nullptr) return PHYSEDGE_OK;
+    std::size_t planes = static_cast<std::size_t>(answer.shape[0]), points = answer.floats() / planes;
+    if (result.mask_bytes < points)
+        return report(error, PHYSEDGE_USAGE, "PE-NATIVE-001", "too little room for the mask", "physedge_net_info.mask_bytes",
+                      "correct mask_bytes and the memory");
+    if (planes == 1) {
+        auto threshold = static_cast<float>(spec_.threshold);
+        for (std::size_t point = 0; point < points; ++point) result.mask[point] = values[point] >= threshold;
+        return PHYSEDGE_OK;
+    }
+    for (std::size_t point = 0; point < points; ++point) {
+        std::size_t best = 0;
+        for (std::size_t plane = 1; plane < planes; ++plane)
+            if (values[plane * points + point] > values[best * points + point]) best = plane;
+        result.mask[point] = static_cast<std::uint8_t>(best);
+    }
+    return PHYSEDGE_OK;
+}
+
+physedge_status physedge_net::infer(const physedge_frame& frame, physedge_result& result, physedge_error* error) noexcept {
+    Use use(is_in_use_);
+    if (!use.is_mine()) return in_use(error);
+    if (is_dead_)
+        return report(error, PHYSEDGE_SAFE_STATE, "PE-NATIVE-004", "the engine had not come back earlier", "an engine that answers",
+                      "free the network and open it again, or start the device anew");
+    std::int64_t started_ns = physedge_now_ns();
+    feed_watchdog(PHYSEDGE_STAGE_PREPROCESS);
+    physedge_status status = fill_input(frame, picture_, error);
+    if (status != PHYSEDGE_OK) return status;
+    std::int64_t prepared_ns = physedge_now_ns();
+    status = run_engine(error);
+    if (status != PHYSEDGE_OK) return status;
+    std::int64_t inferred_ns = physedge_now_ns();
+    status = decode(result, error);
+    if (status != PHYSEDGE_OK) return status;
+    std::int64_t done_ns = physedge_now_ns();
+    result.frame_id = frame.frame_id;
+    result.captured_ns = frame.captured_ns;
+    result.frame_width_px = frame.width_px;
+    result.frame_height_px = frame.height_px;
+    result.age_ms = ms_between(frame.captured_ns, done_ns);
+    result.stages = {ms_between(frame.captured_ns, started_ns), ms_between(started_ns, prepared_ns),
+                     ms_between(prepared_ns, inferred_ns), ms_between(inferred_ns, done_ns)};
+    feed_watchdog(PHYSEDGE_STAGE_DONE);
+    return PHYSEDGE_OK;
+}
+
+physedge_status physedge_net::prepare(const physedge_frame& frame, std::uint8_t* grid, std::size_t grid_bytes, physedge_error* error) noexcept {
+    Use use(is_in_use_);
+    if (!use.is_mine()) return in_use(error);
+    if (!spec_.frame || grid_bytes < spec_.frame->bytes())
+        return report(error, PHYSEDGE_USAGE, "PE-NATIVE-001", "no room for the picture, or a network of voltages",
+                      "height_px * width_px * channels bytes", "correct the call");
+    return fill_input(frame, grid, error);
+}

@@ -1,0 +1,55 @@
+// A network made ready: one frame to one result.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "arena.hpp"
+#include "bundle.hpp"
+#include "engines/engine.hpp"
+#include "manifest.hpp"
+#include "resize.hpp"
+
+struct physedge_net {
+public:
+    // Throws physedge::Refusal.
+    physedge_net(const physedge_bundle& bundle, const physedge_open_options& options);
+    ~physedge_net();
+    physedge_net(const physedge_net&) = delete;
+    physedge_net& operator=(const physedge_net&) = delete;
+
+    void describe(physedge_net_info& info) const;
+    physedge_status infer(const physedge_frame& frame, physedge_result& result, physedge_error* error) noexcept;
+    physedge_status prepare(const physedge_frame& frame, std::uint8_t* grid, std::size_t grid_bytes, physedge_error* error) noexcept;
+    const physedge::ModelSpec& spec() const { return spec_; }
+
+private:
+    physedge::ModelSpec spec_;
+    std::vector<physedge::Output> outputs_;
+    physedge::Artefact artefact_;
+    std::string engine_name_, fingerprint_, bundle_trust_;
+    std::vector<const char*> class_names_;
+    physedge_open_options options_;
+    physedge::Arena arena_;
+    std::unique_ptr<physedge::Preparer> preparer_;
+    void* input_ = nullptr;
+    std::uint8_t* picture_ = nullptr;  // the input of a picture network
+    float* voltages_ = nullptr;        // the input of another
+    std::vector<float*> buffers_;
+    std::unique_ptr<physedge::Engine> engine_;
+    std::atomic_flag is_in_use_ = ATOMIC_FLAG_INIT;
+    bool is_dead_ = false;
+    std::size_t golden_frames_ = 0;
+    double golden_mean_error_ = 0, golden_max_error_ = 0, load_ms_ = 0, golden_ms_ = 0;
+    std::size_t answer_ = 0;  // index of the output that is the answer
+
+    void plan_memory(const physedge_bundle& bundle);
+    void open_engine(const physedge_bundle& bundle);
+    void replay_golden(const physedge_bundle& bundle);
+    bool feed_watchdog(physedge_stage stage) const;
+    physedge_status fill_input(const physedge_frame& frame, std::uint8_t* picture, physedge_error* error) noexcept;
+    physedge_status run_engine(physedge_error* error) noexcept;
+    physedge_status decode(physedge_result& result, physedge_error* error) const noexcept;
+};

@@ -1,0 +1,25 @@
+// Holds a JSON value against a JSON schema, as far as pydantic writes one for the manifest.
+#pragma once
+
+#include <string>
+
+#include "json.hpp"
+
+namespace physedge {
+
+enum class Fit {
+    exact,      // the value is of the declared types
+    coercible,  // Python would take it and write it otherwise: another form, not another kind
+    wrong       // Python refuses it
+};
+
+struct Judgement {
+    Fit fit = Fit::exact;
+    std::string path;  // of the first part that is wrong
+    std::string why;
+};
+
+// `schema` must outlive nothing; keywords that are unknown throw std::logic_error, since a check would be left out.
+Judgement judge_by_schema(const Json& value, const Json& schema);
+
+}  // namespace physedge

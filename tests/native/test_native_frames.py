@@ -1,0 +1,412 @@
+"""A raw frame through the C++ library: the resize gives Python's bytes, the answers are Python's, nothing hangs."""
+
+from __future__ import annotations
+
+import ctypes as c
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from native_library import BGR, GREY, NV12, RGB, STAGES, VOLTAGES, WATCHDOG, Native, OpenNet, Region, frame
+from tiny_network import SIDE_PX, tiny_contents
+
+from physedge_runtime import Frame, load
+from physedge_runtime.bundle import write_bundle
+from physedge_runtime.errors import EnvironmentFault, PhysedgeError, UsageError
+from physedge_runtime.frame import Colour, Crop, Fit, FrameSpec, VoltageSpec
+from physedge_runtime.manifest import GoldenCase, Output
+from physedge_runtime.resize import prepare, to_frame
+from physedge_runtime.results import Segmentation
+from physedge_runtime.sinks.measure import regions
+from physedge_runtime.spec import ModelSpec, Task
+from physedge_runtime.stream.look import look_at
+
+COLOURS = {RGB: Colour.RGB, BGR: Colour.BGR, GREY: Colour.GREY}
+
+
+def bundle_for(path: Path, spec: FrameSpec) -> Path:
+    """A bundle of a given frame form; its graph is never run."""
+    manifest, contents = tiny_contents()
+    outputs = (Output(name="probability", shape=(1, spec.height, spec.width)),)
+    contents["golden/0.probability"] = bytes(4 * spec.height * spec.width)
+    model = manifest.spec.model_copy(update={"frame": spec})
+    write_bundle(path, manifest.model_copy(update={"spec": model, "outputs": outputs}), contents)
+    return path
+
+
+SPECS = [
+    FrameSpec(height=64, width=48),
+    FrameSpec(height=192, width=192, colour=Colour.BGR),
+    FrameSpec(height=31, width=200, colour=Colour.GREY),
+    FrameSpec(height=64, width=64, fit=Fit.LETTERBOX),
+    FrameSpec(height=96, width=50, fit=Fit.LETTERBOX, crop=Crop(left=0.1, top=0.25, width=0.77, height=0.5)),
+    FrameSpec(height=40, width=40, crop=Crop(left=1 / 3, top=0.0, width=0.123, height=1.0)),
+    FrameSpec(height=8, width=300, fit=Fit.LETTERBOX, colour=Colour.GREY),
+]
+SIZES = [
+    (480, 640),
+    (288, 384),
+    (97, 61),
+    (31, 300),
+    (1, 1),
+    (64, 48),
+    (192, 192),
+    (720, 33),
+    (2, 700),
+    (700, 2),
+    (1080, 1920),
+]
+
+
+@pytest.mark.requirement("REQ-NATIVE-RESIZE")
+@pytest.mark.parametrize("spec", SPECS, ids=lambda s: f"{s.height}x{s.width}-{s.fit}-{s.colour}")
+def test_the_resize_gives_the_bytes_of_python(spec: FrameSpec, tmp_path: Path, native: Native) -> None:
+    generator = np.random.default_rng(0)
+    with native.open(bundle_for(tmp_path / "x.physedge", spec), engine=b"fake") as net:
+        for height, width in SIZES:
+            for kind, colour in COLOURS.items():
+                shape = (height, width) if kind == GREY else (height, width, 3)
+                pixels = generator.integers(0, 256, shape, dtype=np.uint8)
+                expected = prepare(Frame(pixels=pixels, colour=colour), spec)
+                np.testing.assert_array_equal(net.prepare(frame(pixels, kind)), expected, f"{height}x{width} {colour}")
+
+
+@pytest.mark.requirement("REQ-NATIVE-RESIZE")
+def test_the_filter_is_pythons_for_every_size_of_a_side(tmp_path: Path, native: Native) -> None:
+    """Where one weight differed by one, a step of full height would show it in some column."""
+    generator = np.random.default_rng(1)
+    spec = FrameSpec(height=8, width=224)
+    with native.open(bundle_for(tmp_path / "x.physedge", spec), engine=b"fake", largest_width_px=4100) as net:
+        for width in [*range(1, 1300, 3), *range(1300, 4100, 97)]:
+            pixels = generator.choice(np.array([0, 255], np.uint8), (8, width))
+            np.testing.assert_array_equal(
+                net.prepare(frame(pixels, GREY)),
+                prepare(Frame(pixels=pixels, colour=Colour.GREY), spec),
+                f"width {width}",
+            )
+
+
+def test_rows_with_gaps_are_read_as_rows_without(tmp_path: Path, native: Native) -> None:
+    wide = np.random.default_rng(2).integers(0, 256, (100, 160, 3), dtype=np.uint8)
+    part = wide[:, :121]
+    with native.open(bundle_for(tmp_path / "x.physedge", SPECS[0]), engine=b"fake") as net:
+        np.testing.assert_array_equal(net.prepare(frame(part)), prepare(Frame(pixels=part), SPECS[0]))
+
+
+def nv12_to_rgb(planes: np.ndarray) -> np.ndarray:
+    """ITU-R BT.601 with luma 16 to 235 and chroma 16 to 240, in float64."""
+    height = planes.shape[0] * 2 // 3
+    luma = planes[:height].astype(np.float64)
+    chroma = planes[height:].reshape(height // 2, -1, 2).astype(np.float64).repeat(2, axis=0).repeat(2, axis=1)
+    y, cb, cr = (luma - 16) / 219, (chroma[:, :, 0] - 128) / 224, (chroma[:, :, 1] - 128) / 224
+    red, blue = y + 1.402 * cr, y + 1.772 * cb
+    green = (y - 0.299 * red - 0.114 * blue) / 0.587
+    return np.clip(np.round(255 * np.stack([red, green, blue], axis=2)), 0, 255)
+
+
+def test_nv12_is_the_standards_colour_within_one_level(tmp_path: Path, native: Native) -> None:
+    planes = np.random.default_rng(3).integers(0, 256, (96, 64), dtype=np.uint8)
+    spec = FrameSpec(height=64, width=64)
+    with native.open(bundle_for(tmp_path / "x.physedge", spec), engine=b"fake") as net:
+        ours = net.prepare(frame(planes, NV12)).astype(int)
+    assert np.abs(ours - nv12_to_rgb(planes)).max() <= 1
+
+
+def nv12_by_whole_numbers(planes: np.ndarray) -> np.ndarray:
+    """The formula in `pixels.hpp`, for the whole picture at once."""
+    height = planes.shape[0] * 2 // 3
+    chroma = planes[height:].reshape(height // 2, -1, 2).astype(int).repeat(2, axis=0).repeat(2, axis=1) - 128
+    luma, blue, red = 298 * (planes[:height].astype(int) - 16) + 128, chroma[:, :, 0], chroma[:, :, 1]
+    parts = (luma + 409 * red, luma - 100 * blue - 208 * red, luma + 516 * blue)
+    return np.clip(np.stack(parts, axis=2) >> 8, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda s: f"{s.height}x{s.width}-{s.fit}-{s.colour}")
+def test_nv12_is_resized_as_the_same_picture_in_rgb(spec: FrameSpec, tmp_path: Path, native: Native) -> None:
+    """Rows are converted into a ring as they are needed; here the same rows come converted before."""
+    generator = np.random.default_rng(4)
+    with native.open(bundle_for(tmp_path / "x.physedge", spec), engine=b"fake") as net:
+        for height, width in ((480, 640), (1080, 1920), (2, 700), (700, 2), (96, 64)):
+            planes = generator.integers(0, 256, (height * 3 // 2, width), dtype=np.uint8)
+            rgb = nv12_by_whole_numbers(planes)
+            np.testing.assert_array_equal(
+                net.prepare(frame(planes, NV12)), net.prepare(frame(rgb)), f"{height}x{width}"
+            )
+
+
+def test_a_first_look_sees_what_pythons_sees(native: Native) -> None:
+    generator = np.random.default_rng(5)
+    for shape in ((48, 64, 3), (50, 61, 3), (33, 17), (1, 1)):
+        for level in (256, 18, 252):
+            pixels = generator.integers(min(level, 251) - 10, level, shape).astype(np.uint8)
+            kind = GREY if len(shape) == 2 else BGR
+            ours, expected = native.look(frame(pixels, kind)), look_at(Frame(pixels=pixels, colour=COLOURS[kind]))
+            assert (ours.checksum, ours.dark_share, ours.bright_share) == (
+                expected.checksum,
+                expected.dark_share,
+                expected.bright_share,
+            )
+            assert ours.format.decode() == expected.format
+    volts = np.array([0.0, 1.0, np.nan, np.inf, 0.0], np.float32)
+    ours, expected = native.look(frame(volts, VOLTAGES)), look_at(Frame(pixels=volts))
+    assert (ours.checksum, ours.dark_share, ours.bright_share, ours.format.decode()) == (
+        expected.checksum,
+        expected.dark_share,
+        expected.bright_share,
+        expected.format,
+    )
+
+
+# Answers.
+
+
+@pytest.fixture
+def tiny_net(write_tiny: Callable[..., Path], native: Native) -> object:
+    with native.open(write_tiny(), engine=b"openvino", threads=1) as net:
+        yield net
+
+
+def test_answers_and_masks_are_those_of_python(
+    write_tiny: Callable[..., Path], native: Native, tiny_net: OpenNet
+) -> None:
+    generator = np.random.default_rng(6)
+    with load(write_tiny("again")).open(engine="openvino", threads=1) as python:
+        for size in ((40, 50), (480, 640), (32, 32), (7, 300)):
+            pixels = generator.integers(0, 256, (*size, 3), dtype=np.uint8)
+            expected, ours = python.infer(pixels), tiny_net.infer(frame(pixels, frame_id=9))
+            assert isinstance(expected, Segmentation)
+            assert ours.mask is not None
+            np.testing.assert_array_equal(ours.mask, expected.mask)
+            np.testing.assert_array_equal(ours.outputs["probability"], expected.probability)
+            assert (ours.raw.frame_id, ours.raw.finite, ours.raw.trust) == (9, 1, 0)
+            check_region(native, tiny_net, expected)
+            check_labels(native, tiny_net, expected.mask, size)
+        assert tiny_net.info.engine.decode() == python.engine
+    assert tiny_net.info.golden_frames == 1
+    assert tiny_net.info.golden_max_error < 1e-6
+
+
+def check_region(native: Native, net: OpenNet, expected: Segmentation) -> None:
+    region = Region()
+    native.check(lambda e: native.library.physedge_net_region(net.handle, c.byref(net.result), 1, c.byref(region), e))
+    wanted = regions(expected, None)["lesion"]
+    assert region.area_fraction == pytest.approx(wanted.area_fraction)
+    assert wanted.centroid_px is not None
+    assert (region.centroid_x_px, region.centroid_y_px) == pytest.approx(wanted.centroid_px)
+    assert (region.left_px, region.top_px, region.right_px, region.bottom_px) == wanted.box_px
+
+
+def check_labels(native: Native, net: OpenNet, mask: np.ndarray, size: tuple[int, int]) -> None:
+    labels = np.full(size, 9, np.uint8)
+    native.check(
+        lambda e: native.library.physedge_net_to_frame(
+            net.handle, mask.ctypes.data, size[1], size[0], labels.ctypes.data, 0, e
+        )
+    )
+    np.testing.assert_array_equal(labels, to_frame(mask, FrameSpec(height=SIDE_PX, width=SIDE_PX), size))
+
+
+def test_stage_times_add_up_to_the_age(native: Native, tiny_net: OpenNet) -> None:
+    pixels = np.zeros((480, 640, 3), np.uint8)
+    raw = tiny_net.infer(frame(pixels, captured_ns=native.library.physedge_now_ns())).raw
+    stages = raw.queue_ms + raw.preprocess_ms + raw.inference_ms + raw.postprocess_ms
+    assert raw.age_ms == pytest.approx(stages, abs=1e-3)
+
+
+def voltage_bundle(path: Path, count: int = 12) -> Path:
+    """A reconstruction from voltages: image = voltage 0 + 0.5 (a 2 x 2 map of its own), by a real graph."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    weight = np.zeros((count, 4), np.float32)
+    weight[0] = 1
+    nodes = [
+        helper.make_node("Gemm", ["voltages", "weight", "bias"], ["flat"]),
+        helper.make_node("Reshape", ["flat", "shape"], ["image"]),
+        helper.make_node("Neg", ["image"], ["spread"]),
+    ]
+    constants = {"weight": weight, "bias": np.full(4, 0.5, np.float32), "shape": np.array([1, 2, 2], np.int64)}
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes,
+        "voltages",
+        [value("voltages", TensorProto.FLOAT, [1, count])],
+        [value("image", TensorProto.FLOAT, [1, 2, 2]), value("spread", TensorProto.FLOAT, [1, 2, 2])],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    manifest, _ = tiny_contents()
+    volts = np.linspace(-1, 1, count, dtype="<f4")
+    image = np.full((2, 2), volts[0] + 0.5, "<f4")
+    contents = {
+        "model.onnx": model.SerializeToString(),
+        "golden/0.frame": volts.tobytes(),
+        "golden/0.image": image.tobytes(),
+        "golden/0.spread": (-image).tobytes(),
+    }
+    changes = {
+        "spec": ModelSpec(
+            name="eit", task=Task.RECONSTRUCTION, voltages=VoltageSpec(count=count, electrodes=4, protocol="adjacent")
+        ),
+        "outputs": (Output(name="image", shape=(2, 2)), Output(name="spread", shape=(2, 2))),
+        "golden": (
+            GoldenCase(
+                frame="golden/0.frame",
+                shape=(count,),
+                outputs={"image": "golden/0.image", "spread": "golden/0.spread"},
+            ),
+        ),
+    }
+    write_bundle(path, manifest.model_copy(update=changes), contents)
+    return path
+
+
+@pytest.mark.parametrize("engine", ["openvino", "fake"])
+def test_voltages_become_an_image(engine: str, tmp_path: Path, native: Native) -> None:
+    path = voltage_bundle(tmp_path / "eit.physedge")
+    volts = np.random.default_rng(7).normal(size=12).astype(np.float32)
+    with load(path).open(engine=engine) as python, native.open(path, engine=engine.encode()) as net:
+        ours, expected = net.infer(frame(volts, VOLTAGES)), python.infer(volts)
+        np.testing.assert_allclose(ours.outputs["image"], expected.image, atol=1e-6)  # type: ignore[attr-defined]
+        if engine == "openvino":
+            np.testing.assert_allclose(ours.outputs["spread"], -ours.outputs["image"], atol=1e-6)
+            np.testing.assert_allclose(ours.outputs["image"], volts[0] + 0.5, atol=1e-6)
+        with pytest.raises(UsageError, match="PE-FRAME-002"):
+            net.infer(frame(volts[:5], VOLTAGES))
+        volts[3] = np.nan
+        raw = net.infer(frame(volts, VOLTAGES)).raw
+        assert (raw.finite, raw.trust, raw.trust_reason) == (0, 2, b"image is not finite")
+
+
+def test_a_classifier_names_the_most_probable_class(tmp_path: Path, native: Native) -> None:
+    manifest, contents = tiny_contents()
+    contents = {**contents, "golden/0.probability": bytes(12)}
+    spec = manifest.spec.model_copy(update={"task": Task.CLASSIFICATION, "classes": ("a", "b", "c")})
+    changes = {"spec": spec, "outputs": (Output(name="probability", shape=(3,)),)}
+    write_bundle(tmp_path / "x.physedge", manifest.model_copy(update=changes), contents)
+    with native.open(tmp_path / "x.physedge", engine=b"fake") as net:
+        answer = net.infer(frame(np.full((10, 10, 3), 51, np.uint8)))
+        assert answer.raw.label == 0
+        assert [net.info.class_names[i] for i in range(net.info.classes)] == [b"a", b"b", b"c"]
+        np.testing.assert_allclose(answer.outputs["probability"], 0.2, atol=1e-6)
+
+
+def test_the_fake_answers_as_pythons_fake(write_tiny: Callable[..., Path], native: Native) -> None:
+    path = write_tiny()
+    pixels = np.random.default_rng(8).integers(0, 256, (60, 70, 3), dtype=np.uint8)
+    with load(path).open(engine="fake") as python, native.open(path, engine=b"fake") as net:
+        expected = python.infer(pixels)
+        assert isinstance(expected, Segmentation)
+        np.testing.assert_allclose(net.infer(frame(pixels)).outputs["probability"], expected.probability, atol=1e-6)
+
+
+# What must not happen.
+
+
+def test_what_is_no_frame_is_refused(native: Native, tiny_net: OpenNet) -> None:
+    pixels = np.zeros((20, 30, 3), np.uint8)
+    for change in (
+        {"width_px": 0},
+        {"pixels": None},
+        {"stride_bytes": 20},
+        {"format": 9},
+        {"format": NV12, "height_px": 19},
+    ):
+        broken = frame(pixels)
+        for name, value in change.items():
+            setattr(broken, name, value)
+        with pytest.raises(UsageError, match="PE-FRAME-001"):
+            tiny_net.infer(broken)
+    with pytest.raises(UsageError, match="PE-NATIVE-007"):
+        tiny_net.infer(frame(np.zeros((20, 1921, 3), np.uint8)))
+    with pytest.raises(UsageError, match="PE-NATIVE-001"):
+        native.check(lambda e: native.library.physedge_net_infer(None, None, None, e))
+
+
+def test_too_little_room_is_refused(tiny_net: OpenNet) -> None:
+    pixels = np.zeros((20, 30, 3), np.uint8)
+    tiny_net.result.mask_bytes = 5
+    with pytest.raises(UsageError, match="PE-NATIVE-001"):
+        tiny_net.infer(frame(pixels))
+    tiny_net.result.mask_bytes, tiny_net.result.output_floats[0] = SIDE_PX * SIDE_PX, 5
+    with pytest.raises(UsageError, match="PE-NATIVE-001"):
+        tiny_net.infer(frame(pixels))
+
+
+def test_an_unknown_engine_and_precision_are_refused(write_tiny: Callable[..., Path], native: Native) -> None:
+    with pytest.raises(UsageError, match="PE-ENGINE-001"):
+        native.open(write_tiny(), engine=b"abacus")
+    with pytest.raises(UsageError, match="PE-ENGINE-003"):
+        native.open(write_tiny(), engine=b"fake", precision=b"int8")
+
+
+def test_a_graph_that_the_engine_refuses_is_told(tmp_path: Path, native: Native) -> None:
+    import exhibits
+
+    path = exhibits.with_graph(tmp_path / "x.physedge", exhibits.operator("Hardmax"))
+    try:
+        native.open(path, engine=b"openvino").close()
+    except PhysedgeError as error:
+        assert error.identifier in ("PE-ENGINE-002", "PE-BUNDLE-020", "PE-BUNDLE-021")
+    broken = exhibits.graph(lambda model: model.graph.node[2].input.__setitem__(1, "nowhere"))
+    with pytest.raises(EnvironmentFault, match="PE-ENGINE-002"):
+        native.open(exhibits.with_graph(tmp_path / "y.physedge", broken), engine=b"openvino")
+
+
+def test_the_watchdog_is_fed_at_every_stage(write_tiny: Callable[..., Path], native: Native) -> None:
+    stages: list[str] = []
+
+    @WATCHDOG
+    def feed(_: object, stage: int) -> int:
+        stages.append(STAGES[stage])
+        return 0
+
+    with native.open(write_tiny(), engine=b"openvino", watchdog=feed) as net:
+        assert stages[0] == "open"
+        stages.clear()
+        net.infer(frame(np.zeros((40, 40, 3), np.uint8)))
+        assert (stages[0], stages[1], stages[-1]) == ("preprocess", "engine", "done")
+
+
+def test_a_watchdog_that_gives_up_ends_the_waiting_for_good(write_tiny: Callable[..., Path], native: Native) -> None:
+    opened = threading.Event()
+
+    @WATCHDOG
+    def give_up(_: object, stage: int) -> int:
+        return int(opened.is_set() and STAGES[stage] == "engine")
+
+    pixels = np.zeros((40, 40, 3), np.uint8)
+    with native.open(write_tiny(), engine=b"openvino", watchdog=give_up) as net:
+        net.infer(frame(pixels))
+        opened.set()
+        for _ in range(2):
+            with pytest.raises(PhysedgeError, match="PE-NATIVE-004") as caught:
+                net.infer(frame(pixels))
+            assert caught.value.exit_status == 7
+
+
+def test_a_second_thread_is_told_and_waits_for_nothing(write_tiny: Callable[..., Path], native: Native) -> None:
+    inside, go_on = threading.Event(), threading.Event()
+    opened = threading.Event()
+
+    @WATCHDOG
+    def hold(_: object, stage: int) -> int:
+        if opened.is_set() and STAGES[stage] == "engine":
+            inside.set()
+            go_on.wait(30)
+        return 0
+
+    pixels = np.zeros((40, 40, 3), np.uint8)
+    with native.open(write_tiny(), engine=b"fake", watchdog=hold) as net:
+        opened.set()
+        first = threading.Thread(target=lambda: net.infer(frame(pixels)))
+        first.start()
+        assert inside.wait(30)
+        try:
+            with pytest.raises(UsageError, match="PE-NATIVE-002"):
+                net.infer(frame(pixels))
+        finally:
+            go_on.set()
+            first.join(30)
+        net.infer(frame(pixels))
