@@ -18,11 +18,12 @@ OPENVINO = (
     "libopenvino.so.*",
     "libopenvino_c.so.*",
     "libopenvino_intel_cpu_plugin.so",
+    "libopenvino_ir_frontend.so.*",
     "libopenvino_onnx_frontend.so.*",
     "libtbb.so.*",
 )
 # From the system's packages; libstdc++ too, since a firmware image may carry an older one.
-SYSTEM = ("libminizip", "libsodium", "libz", "libstdc++", "libgcc_s")
+SYSTEM = ("libexpat", "libminizip", "libsodium", "libz", "libstdc++", "libgcc_s")
 
 
 def collect(build: Path, openvino: Path | None, folder: Path, bundle: Path | None = None) -> Path:

@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from physedge_runtime import graph_check
+from physedge_runtime import graph_check, ir
 from physedge_runtime.manifest import OLDEST_SCHEMA_VERSION, SCHEMA_VERSION, Manifest
 
 SOURCES = Path(__file__).parent / "src"
@@ -78,7 +78,37 @@ def operators_text() -> str:
     )
 
 
-FILES = {"manifest_schema.inc": schema_text, "operators.inc": operators_text}
+def ir_operators_text() -> str:
+    """Content of `ir_operators.inc`."""
+
+    def names(of: frozenset[str]) -> list[str]:
+        return [f'    "{name}",' for name in sorted(of)]
+
+    return "\n".join(
+        [
+            _HEAD,
+            f'constexpr std::string_view ir_mark = "{ir.MARK.decode()}";',
+            f"constexpr std::uint64_t ir_most_elements = {ir.MOST_ELEMENTS};",
+            f"constexpr std::size_t ir_most_layers = {ir.MOST_LAYERS};",
+            "constexpr std::pair<std::string_view, std::uint64_t> ir_bits[] = {",
+            *(f'    {{"{name}", {bits}}},' for name, bits in sorted(ir._BITS.items())),
+            "};",
+            "constexpr std::string_view ir_elements[] = {  // sorted",
+            *names(ir._ELEMENTS),
+            "};",
+            "constexpr std::string_view ir_operators[] = {  // sorted",
+            *names(ir.OPERATORS),
+            "};",
+            "",
+        ]
+    )
+
+
+FILES = {
+    "manifest_schema.inc": schema_text,
+    "operators.inc": operators_text,
+    "ir_operators.inc": ir_operators_text,
+}
 
 
 if __name__ == "__main__":

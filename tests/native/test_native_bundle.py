@@ -11,19 +11,26 @@ from collections.abc import Callable
 from pathlib import Path
 
 import exhibits
+import numpy as np
 import pytest
 from native_library import Native
 from tiny_network import tiny_contents, tiny_graph
 
 from physedge_runtime.bundle import MANIFEST, SIGNATURE, Bundle, canonical_zip, read_bundle, write_bundle
 from physedge_runtime.errors import IntegrityError, PhysedgeError, UsageError
+from physedge_runtime.graph_check import check_graph
 from physedge_runtime.keys import TrustStore, read_public_key, write_new_key
-from physedge_runtime.manifest import canonical_json, parse_manifest
+from physedge_runtime.manifest import VerdictRecord, canonical_json, parse_manifest
 from physedge_runtime.signing import file_signer, sign_bundle
+from physedge_runtime.spec import SignalSpec
 from physedge_runtime.verdict import Verdict
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "runtime"))
+from test_ir import packed
+from test_ir import test_what_should_not_stand_in_it_is_refused as ir_test
 from test_malicious_bundles import GRAPHS, UNREADABLE
+
+IR_CASES = ir_test.pytestmark[0].args[1]
 
 
 @pytest.mark.requirement("REQ-NATIVE-DISTRUST")
@@ -40,6 +47,41 @@ def test_a_malicious_graph_is_refused_before_an_engine_sees_it(name: str, tmp_pa
     make, identifier = GRAPHS[name]
     with pytest.raises(IntegrityError, match=identifier):
         native.open(exhibits.with_graph(tmp_path / "x.physedge", make()), engine=b"fake")
+
+
+@pytest.mark.requirement("REQ-NATIVE-DISTRUST")
+def test_graphs_in_openvinos_form_are_judged_alike(tmp_path: Path, native: Native) -> None:
+    cases = [packed(), *(case[0] for case in IR_CASES)]
+    cases += [mutate(packed(), random.Random(seed)) for seed in range(150)]
+    manifest, contents = tiny_contents()
+    for graph in cases:
+        write_bundle(tmp_path / "x.physedge", manifest, {**contents, "model.onnx": graph})
+        bundle = native.read(tmp_path / "x.physedge")
+        told = []
+        for call in (lambda g=graph: check_graph(g, origin="x"), lambda b=bundle: native_open(native, b)):
+            try:
+                call()
+                told.append("taken")
+            except IntegrityError as error:
+                told.append(error.identifier)
+        native.free(bundle)
+        assert told[0] == told[1], graph
+
+
+def test_an_answer_that_is_one_value_everywhere_is_refused(tmp_path: Path, native: Native) -> None:
+    """Its errors are small, since the expected answer is faint; but it varies, and the graph's does not."""
+    manifest, contents = tiny_contents()
+    faint = np.linspace(0, 2e-3, 32 * 32, dtype="<f4")
+    artefact = manifest.artefacts[0].model_copy(update={"golden_mean_bound": 0.9, "golden_max_bound": 1e-3})
+    graph = exhibits.graph(lambda model: model.graph.initializer[0].__setattr__("raw_data", bytes(12)))
+    changed = {**contents, "model.onnx": graph, "golden/0.probability": faint.tobytes()}
+    write_bundle(tmp_path / "x.physedge", manifest.model_copy(update={"artefacts": (artefact,)}), changed)
+    for opened in (
+        lambda: read_bundle(tmp_path / "x.physedge").open(engine="openvino"),
+        lambda: native.open(tmp_path / "x.physedge", engine=b"openvino"),
+    ):
+        with pytest.raises(IntegrityError, match="PE-BUNDLE-022"):
+            opened()
 
 
 def test_a_bundle_is_described_as_in_python(write_tiny: Callable[..., Path], native: Native) -> None:
@@ -183,6 +225,15 @@ def read_both(native: Native, data: bytes, path: Path) -> tuple[str, str]:
     return told[0], told[1]
 
 
+def verdict_with(details: dict[str, object]) -> dict[str, object]:
+    record = VerdictRecord(artefact="model.onnx", precision="fp32", engine="x", device="y", verdict=Verdict.NOT_RUN)
+    return {**record.model_dump(mode="json"), "details": details}
+
+
+def signal_with(**changes: object) -> dict[str, object]:
+    return {**SignalSpec().model_dump(mode="json"), **changes}
+
+
 MANIFEST_CHANGES: dict[str, Callable[[dict[str, object]], object]] = {
     "a text for a number": lambda m: m.update(release="3"),
     "a word for a number": lambda m: m.update(release="three"),
@@ -213,8 +264,14 @@ MANIFEST_CHANGES: dict[str, Callable[[dict[str, object]], object]] = {
     "two means for three channels": lambda m: m["spec"]["normalise"].update(mean=[0.5, 0.5]),  # type: ignore[index]
     "a mean that is a word": lambda m: m["spec"]["normalise"].update(mean=["half"]),  # type: ignore[index]
     "a threshold of one": lambda m: m["spec"].update(threshold=1.0),  # type: ignore[index]
-    "details of any kind": lambda m: m.update(trust={"a": [1, 2.5, None, {"é": "\u2028\x7f"}], "b": -0.0, "c": 1e-7}),
-    "an integer beyond a word": lambda m: m.update(trust={"seed": 2**100}),
+    "details of any kind": lambda m: m.update(
+        verdicts=[verdict_with({"a": [1, None, {"é": "\u2028\x7f"}], "c": 1e-7})]
+    ),
+    "an integer beyond a word": lambda m: m.update(verdicts=[verdict_with({"seed": 2**100})]),
+    "limits of a signal": lambda m: m["trust"].update(signals={"input": signal_with(doubtful_above=2.5)}),  # type: ignore[index]
+    "a limit that is an integer": lambda m: m["trust"].update(signals={"input": signal_with(doubtful_above=2)}),  # type: ignore[index]
+    "a limit that is a word": lambda m: m["trust"].update(signals={"input": signal_with(void_above="x")}),  # type: ignore[index]
+    "a signal in capitals": lambda m: m["trust"].update(signals={"Input": signal_with()}),  # type: ignore[index]
     "a size below zero": lambda m: m["entries"]["model.onnx"].update(size_bytes=-1),  # type: ignore[index]
     "a hash in capitals": lambda m: m["entries"]["model.onnx"].update(sha256="A" * 64),  # type: ignore[index]
     "a golden shape of nothing": lambda m: m["golden"][0].update(shape=[]),  # type: ignore[index]
@@ -279,7 +336,8 @@ def test_floats_are_written_as_python_writes_them(tmp_path: Path, native: Native
     ]
     manifest, contents = tiny_contents()
     path = tmp_path / "x.physedge"
-    write_bundle(path, manifest.model_copy(update={"trust": {"values": values}}), contents)
+    record = VerdictRecord.model_validate(verdict_with({"values": values}))
+    write_bundle(path, manifest.model_copy(update={"verdicts": (record,)}), contents)
     native.free(native.read(path))
 
 
@@ -314,8 +372,6 @@ def test_mutated_manifests_are_judged_alike(tmp_path: Path, native: Native) -> N
 
 @pytest.mark.requirement("REQ-NATIVE-MUTATIONS")
 def test_mutated_graphs_are_judged_alike(tmp_path: Path, native: Native) -> None:
-    from physedge_runtime.graph_check import check_graph
-
     generator = random.Random(13)
     manifest, contents = tiny_contents()
     for _ in range(250):

@@ -16,11 +16,12 @@ from physedge_runtime import Frame, load
 from physedge_runtime.bundle import write_bundle
 from physedge_runtime.errors import EnvironmentFault, PhysedgeError, UsageError
 from physedge_runtime.frame import Colour, Crop, Fit, FrameSpec, VoltageSpec
-from physedge_runtime.manifest import GoldenCase, Output
+from physedge_runtime.input_statistics import PICTURE_STATISTICS
+from physedge_runtime.manifest import GoldenCase, InputReference, Output, TrustRecord
 from physedge_runtime.resize import prepare, to_frame
 from physedge_runtime.results import Segmentation
 from physedge_runtime.sinks.measure import regions
-from physedge_runtime.spec import ModelSpec, Task
+from physedge_runtime.spec import ModelSpec, SignalSpec, Task
 from physedge_runtime.stream.look import look_at
 
 COLOURS = {RGB: Colour.RGB, BGR: Colour.BGR, GREY: Colour.GREY}
@@ -299,6 +300,80 @@ def test_the_fake_answers_as_pythons_fake(write_tiny: Callable[..., Path], nativ
         expected = python.infer(pixels)
         assert isinstance(expected, Segmentation)
         np.testing.assert_allclose(net.infer(frame(pixels)).outputs["probability"], expected.probability, atol=1e-6)
+
+
+def graph_with_signals(channels: int) -> bytes:
+    """Mean brightness as `trust_edge`, that of each channel as `trust_each`, zeros as the answer."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes = [
+        helper.make_node("Cast", ["frame"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["float", "scale"], ["level"]),
+        helper.make_node("ReduceMean", ["level", "sides"], ["trust_each"], keepdims=0),
+        helper.make_node("ReduceMean", ["trust_each", "last"], ["trust_edge"], keepdims=1),
+        helper.make_node("ReduceMin", ["level", "last_of_four"], ["least"], keepdims=1),
+        helper.make_node("Transpose", ["least"], ["probability"], perm=[0, 3, 1, 2]),
+    ]
+    constants = {"scale": np.float32(1 / 255), "sides": np.array([1, 2]), "last": np.array([1])}
+    constants["last_of_four"] = np.array([3])
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes,
+        "signals",
+        [value("frame", TensorProto.UINT8, [1, SIDE_PX, SIDE_PX, channels])],
+        [
+            value("probability", TensorProto.FLOAT, [1, 1, SIDE_PX, SIDE_PX]),
+            value("trust_edge", TensorProto.FLOAT, [1, 1]),
+            value("trust_each", TensorProto.FLOAT, [1, channels]),
+        ],
+        [numpy_helper.from_array(np.asarray(array), name) for name, array in constants.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9).SerializeToString()
+
+
+@pytest.mark.requirement("REQ-NATIVE-TRUST")
+@pytest.mark.parametrize("colour", [Colour.RGB, Colour.BGR, Colour.GREY])
+def test_trust_is_judged_as_in_python(colour: Colour, tmp_path: Path, native: Native) -> None:
+    """Frames of rising brightness, so that the signals cross their limits one after the other."""
+    manifest, contents = tiny_contents()
+    outputs = (
+        manifest.outputs[0],
+        Output(name="trust_edge", shape=(1,)),
+        Output(name="trust_each", shape=(colour.channels,)),
+    )
+    usual = dict.fromkeys(PICTURE_STATISTICS, 0.4)
+    record = TrustRecord(
+        signals={
+            "edge": SignalSpec(reason="the contour is elsewhere", doubtful_above=0.3, void_above=0.6),
+            "each": SignalSpec(each="electrode", doubtful_above=0.5),
+            "input": SignalSpec(doubtful_above=1.7),
+        },
+        input=InputReference(middle=usual, spread={**dict.fromkeys(usual, 0.35), "sharpness": 5.0}),
+    )
+    entries = {"probability": "golden/0.probability", "trust_edge": "golden/0.edge", "trust_each": "golden/0.each"}
+    changes = {
+        "spec": manifest.spec.model_copy(update={"frame": FrameSpec(height=SIDE_PX, width=SIDE_PX, colour=colour)}),
+        "outputs": outputs,
+        "trust": record,
+        "golden": (manifest.golden[0].model_copy(update={"outputs": entries}),),
+        "artefacts": (manifest.artefacts[0].model_copy(update={"golden_mean_bound": 9.0, "golden_max_bound": 9.0}),),
+    }
+    contents |= {"model.onnx": graph_with_signals(colour.channels), "golden/0.edge": bytes(4)}
+    contents["golden/0.each"] = bytes(4 * colour.channels)
+    path = tmp_path / "x.physedge"
+    write_bundle(path, manifest.model_copy(update=changes), contents)
+    generator, states = np.random.default_rng(9), set()
+    with load(path).open(engine="openvino") as python, native.open(path, engine=b"openvino") as net:
+        for level in range(0, 250, 12):
+            pixels = generator.integers(level, level + 5 + level // 50, (40, 50, 3)).astype(np.uint8)
+            pixels[:, :, 0] = pixels[:, :, 0] * 0.8
+            expected, ours = python.infer(pixels).trust, net.infer(frame(pixels)).raw
+            assert ("ok", "doubtful", "void")[ours.trust] == expected.state
+            assert ours.trust_reason.decode() == expected.reason
+            signals = {one.name.decode(): one.value for one in ours.signal[: ours.signals]}
+            assert signals == pytest.approx(expected.signals, rel=1e-5, abs=1e-9)
+            states.add(expected.state)
+    assert len(states) == 3
 
 
 # What must not happen.

@@ -94,6 +94,10 @@ class Frame(c.Structure):
     ]
 
 
+class Signal(c.Structure):
+    _fields_ = [("name", c.c_char_p), ("value", c.c_double)]
+
+
 class Result(c.Structure):
     _fields_ = [
         ("mask", c.c_void_p),
@@ -105,7 +109,9 @@ class Result(c.Structure):
         *((n, c.c_double) for n in ["age_ms", "queue_ms", "preprocess_ms", "inference_ms", "postprocess_ms"]),
         ("finite", c.c_int),
         ("trust", c.c_int),
-        ("trust_reason", c.c_char * 64),
+        ("trust_reason", c.c_char * 512),
+        ("signals", c.c_size_t),
+        ("signal", Signal * (MOST_OUTPUTS + 1)),
         *((n, c.c_uint32) for n in ["label", "frame_width_px", "frame_height_px"]),
     ]
 

@@ -215,7 +215,7 @@ typedef struct physedge_net_info {
 } physedge_net_info;
 
 /* Choose the graph, look through it, give it to the engine, replay the golden frames. The bundle may be freed
- * afterwards. PE-BUNDLE-012, 020, 021, 030 to 035, PE-ENGINE-001 to 003, PE-ENV-001. */
+ * afterwards. PE-BUNDLE-012, 020 to 022, 030 to 035, PE-ENGINE-001 to 003, PE-ENV-001. */
 PHYSEDGE_API physedge_status physedge_net_open(const physedge_bundle *bundle, const physedge_open_options *options,
                                                physedge_net **net, physedge_error *error);
 PHYSEDGE_API void physedge_net_describe(const physedge_net *net, physedge_net_info *info);
@@ -255,6 +255,12 @@ typedef struct physedge_stage_times {
     double postprocess_ms;  /* from the engine's outputs to the result */
 } physedge_stage_times;
 
+/* A number that rises as the answer becomes less credible; its limits stand in the bundle. */
+typedef struct physedge_trust_signal {
+    const char *name;  /* lives as long as the network */
+    double value;
+} physedge_trust_signal;
+
 /* One answer. The first four fields are the caller's memory, set before the call; each may be NULL. */
 typedef struct physedge_result {
     uint8_t *mask;                          /* (height, width) on the network's grid: 0 background, else the class */
@@ -268,13 +274,15 @@ typedef struct physedge_result {
     physedge_stage_times stages;
     int finite;                             /* whether the answer holds numbers only */
     physedge_trust_state trust;             /* a void answer must not be shown */
-    char trust_reason[64];
+    char trust_reason[512];
+    size_t signals;                         /* the trust signals behind it: those of the graph, and "input" */
+    physedge_trust_signal signal[PHYSEDGE_MOST_OUTPUTS + 1];
     uint32_t label;                         /* of a classification: the most probable class */
     uint32_t frame_width_px;
     uint32_t frame_height_px;
 } physedge_result;
 
-/* Answer one frame. PE-FRAME-001, 002 (no such frame), PE-NATIVE-001 to 005. */
+/* Answer one frame. PE-FRAME-001, 002 (no such frame), PE-NATIVE-001, 002, 004, 005, 007. */
 PHYSEDGE_API physedge_status physedge_net_infer(physedge_net *net, const physedge_frame *frame,
                                                 physedge_result *result, physedge_error *error);
 /* Only the picture that the graph would take in: uint8 (height, width, channel) of the network's grid. */
@@ -410,7 +418,7 @@ typedef struct physedge_stream_item {
     physedge_signal signal;
     char reason[200];
     physedge_withdrawal withdrawn;
-    char withdrawn_text[240];
+    char withdrawn_text[560];
     int64_t captured_ns;
     int64_t at_ns;
     physedge_drops drops;
@@ -419,7 +427,7 @@ typedef struct physedge_stream_item {
 typedef struct physedge_stream_event {
     int64_t at_ns;
     physedge_event_kind kind;
-    char text[240];
+    char text[560];
 } physedge_stream_event;
 
 PHYSEDGE_API physedge_status physedge_stream_create(const physedge_stream_options *options, physedge_stream **stream,

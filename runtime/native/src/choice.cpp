@@ -8,6 +8,18 @@
 
 namespace physedge {
 
+namespace {
+
+// Whether a graph of a bundle is meant for an engine.
+bool runs_on(const std::string& entry, const std::string& engine) {
+    static constexpr std::string_view suffix = ".ovir";
+    if (entry.size() > suffix.size() && std::string_view(entry).substr(entry.size() - suffix.size()) == suffix)
+        return engine == "openvino";
+    return engine == "tensorrt" || (entry != "model.fp16.onnx" && entry != "model.int8-gpu.onnx");
+}
+
+}  // namespace
+
 std::string choose_engine(const Manifest& manifest) {
     if (find_engine(manifest.target) != nullptr) return manifest.target;
     for (const auto& [engine, entry] : manifest.shipped) {
@@ -23,8 +35,7 @@ std::string choose_engine(const Manifest& manifest) {
 const Artefact& choose_artefact(const Manifest& manifest, const std::string& engine, const std::string& precision) {
     auto shipped = manifest.shipped.find(engine);
     auto is_for = [&](const Artefact& artefact) {
-        bool is_only_tensorrt = artefact.entry == "model.fp16.onnx" || artefact.entry == "model.int8-gpu.onnx";
-        return artefact.precision == precision && (engine == "tensorrt" || !is_only_tensorrt);
+        return artefact.precision == precision && runs_on(artefact.entry, engine);
     };
     if (precision.empty()) {
         const std::string& entry = shipped != manifest.shipped.end() ? shipped->second : manifest.artefacts[0].entry;

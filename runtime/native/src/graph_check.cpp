@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "ir_check.hpp"
 #include "refusal.hpp"
 #include "text.hpp"
 
@@ -324,6 +325,7 @@ private:
 }  // namespace
 
 void check_graph(std::string_view graph, const std::string& origin) {
+    if (is_ir(graph)) return check_ir(graph, origin);
     try {
         Walk(origin).model(graph);
     } catch (const Broken& broken) {

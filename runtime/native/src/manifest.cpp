@@ -60,6 +60,7 @@ Manifest manifest_from_json(const Json& json) {
     manifest.verdict = json.at("verdict").text;
     for (const auto& [name, entry] : json.at("entries").members)
         manifest.entries[name] = {entry.at("sha256").text, static_cast<std::uint64_t>(entry.at("size_bytes").integer())};
+    manifest.trust = trust_record_from_json(json.at("trust"));
     return manifest;
 }
 

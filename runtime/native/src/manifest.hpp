@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "archive.hpp"
+#include "credibility.hpp"
 #include "physedge.h"
 #include "spec.hpp"
 
@@ -49,6 +50,7 @@ struct Manifest {
     std::vector<GoldenCase> golden;
     std::string verdict;
     std::map<std::string, Entry> entries;
+    TrustRecord trust;
 };
 
 // Throws Refusal: PE-BUNDLE-007, 008, 009, 014.

@@ -29,6 +29,7 @@ private:
     physedge::ModelSpec spec_;
     std::vector<physedge::Output> outputs_;
     physedge::Artefact artefact_;
+    physedge::TrustRecord trust_;
     std::string engine_name_, fingerprint_, bundle_trust_;
     std::vector<const char*> class_names_;
     physedge_open_options options_;
@@ -48,8 +49,12 @@ private:
     void plan_memory(const physedge_bundle& bundle);
     void open_engine(const physedge_bundle& bundle);
     void replay_golden(const physedge_bundle& bundle);
+    // Compare one answer with full precision's; returns the mean error and raises `max_error`.
+    double compare_golden(const physedge::Output& output, const float* found, std::string_view wanted, const std::string& frame,
+                          double& max_error) const;
     bool feed_watchdog(physedge_stage stage) const;
     physedge_status fill_input(const physedge_frame& frame, std::uint8_t* picture, physedge_error* error) noexcept;
     physedge_status run_engine(physedge_error* error) noexcept;
+    void judge(physedge_result& result) const noexcept;
     physedge_status decode(physedge_result& result, physedge_error* error) const noexcept;
 };

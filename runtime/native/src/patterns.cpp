@@ -40,6 +40,12 @@ bool is_model_name(std::string_view text) {
            });
 }
 
+bool is_signal_name(std::string_view text) {
+    return !text.empty() && text.size() <= 41 && is_lower(text[0]) && std::all_of(text.begin(), text.end(), [](char character) {
+        return is_lower(character) || is_digit(character) || character == '_';
+    });
+}
+
 bool is_precision(std::string_view text) { return text == "fp32" || text == "fp16" || text == "int8"; }
 
 struct Row {
@@ -52,6 +58,7 @@ constexpr Row rows[] = {
     {"^[0-9a-f]{64}$", is_sha256},
     {"^[a-z0-9][a-z0-9_-]{0,63}$", is_model_name},
     {"^(fp32|fp16|int8)$", is_precision},
+    {"^[a-z][a-z0-9_]{0,40}$", is_signal_name},
 };
 
 }  // namespace

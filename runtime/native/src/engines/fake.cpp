@@ -1,5 +1,5 @@
 // An engine without a network, for tests of whatever stands around one: every output is the mean brightness of the
-// input, pixel by pixel where the shapes allow. It ships, since firmware engineers test too.
+// input, pixel by pixel where the shapes allow; trust signals are 0. It ships, since firmware engineers test too.
 #include <cstdint>
 
 #include "engines/engine.hpp"
@@ -25,7 +25,7 @@ public:
             bool is_map = shape.size() == 4 && output.shape.size() == 3 && output.shape[1] == shape[1] && output.shape[2] == shape[2];
             float* values = request_.output_buffers[index];
             for (std::size_t value = 0; value < output.floats(); ++value)
-                values[value] = is_map ? brightness(value % points, last) : mean;
+                values[value] = is_signal(output.name) ? 0 : is_map ? brightness(value % points, last) : mean;
         }
         return State::done;
     }

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "engines/engine.hpp"
+#include "ir_check.hpp"
 #include "text.hpp"
 
 namespace physedge {
@@ -61,6 +62,8 @@ public:
             request_.handle = nullptr;
             compiled_.handle = nullptr;
             core_.handle = nullptr;
+            constants_.handle = nullptr;
+            new std::vector<char>(std::move(weights_));
         }
     }
 
@@ -69,8 +72,7 @@ public:
         if (!request.cache_folder.empty())
             check(ov_core_set_property(core_.handle, "CPU", "CACHE_DIR", request.cache_folder.c_str()), "the cache");
         OwnedModel model;
-        check(ov_core_read_model_from_memory_buffer(core_.handle, request.graph.data(), request.graph.size(), nullptr, &model.handle),
-              "the graph cannot be read");
+        read(request.graph, model);
         set_static_shape(model.handle, request);
         compile(model.handle, request.threads);
         check(ov_compiled_model_create_infer_request(compiled_.handle, &request_.handle), "no request can be made");
@@ -103,6 +105,8 @@ public:
     }
 
 private:
+    std::vector<char> weights_;
+    OwnedTensor constants_;
     OwnedCore core_;
     OwnedCompiled compiled_;
     OwnedTensor input_, outputs_[PHYSEDGE_MOST_OUTPUTS];
@@ -127,6 +131,21 @@ private:
         ov_status_e status = ov_model_reshape_single_input(model, partial);
         ov_partial_shape_free(&partial);
         if (status != OK) throw CannotAnswer("the graph does not take " + wanted.text());
+    }
+
+    void read(std::string_view graph, OwnedModel& model) {
+        if (!is_ir(graph)) {
+            check(ov_core_read_model_from_memory_buffer(core_.handle, graph.data(), graph.size(), nullptr, &model.handle),
+                  "the graph cannot be read");
+            return;
+        }
+        // The model keeps on reading its constants: they are copied, since the bundle may go.
+        IrParts parts = unpack_ir(graph, "the graph");
+        weights_.assign(parts.weights.begin(), parts.weights.end());
+        Shape shape({static_cast<std::int64_t>(weights_.size())});
+        check(ov_tensor_create_from_host_ptr(U8, shape.shape, weights_.data(), &constants_.handle), "the constants");
+        check(ov_core_read_model_from_memory_buffer(core_.handle, parts.xml.data(), parts.xml.size(), constants_.handle, &model.handle),
+              "the graph cannot be read");
     }
 
     void compile(ov_model_t* model, unsigned threads) {

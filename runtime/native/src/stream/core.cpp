@@ -285,7 +285,7 @@ physedge_stream::Item& physedge_stream::new_item(std::int64_t now_ns) {
     return out;
 }
 
-void physedge_stream::signal_text(physedge_signal signal, const char* reason, char (&text)[240]) const {
+void physedge_stream::signal_text(physedge_signal signal, const char* reason, char (&text)[560]) const {
     if (reason[0] != '\0')
         std::snprintf(text, sizeof text, "%s: %s", physedge_signal_name(signal), reason);
     else
@@ -294,7 +294,7 @@ void physedge_stream::signal_text(physedge_signal signal, const char* reason, ch
 
 void physedge_stream::say_signal(std::int64_t now_ns, bool with_notice) {
     if (health_.signal == said_signal_) return;
-    char text[240];
+    char text[560];
     std::snprintf(text, sizeof text, "the signal went from %s to %s%s%s", physedge_signal_name(said_signal_),
                   physedge_signal_name(health_.signal), health_.reason[0] != '\0' ? ": " : "", health_.reason);
     said_signal_ = health_.signal;
@@ -307,7 +307,7 @@ void physedge_stream::say_signal(std::int64_t now_ns, bool with_notice) {
 void physedge_stream::say_safe(std::int64_t now_ns) {
     if (!safety_.is_safe_state() || said_safe_) return;
     said_safe_ = true;
-    char text[240];
+    char text[560];
     std::snprintf(text, sizeof text, "no more answers: %s", safety_.safe_reason);
     log_.say(now_ns, PHYSEDGE_EVENT_SAFE_STATE, text);
     notice(now_ns, PHYSEDGE_WITHDRAWN_SAFE_STATE, safety_.safe_reason);
@@ -319,7 +319,7 @@ void physedge_stream::notice_always_old(physedge_withdrawal withdrawn, std::int6
         return;
     }
     if (++old_in_a_row_ != all_old_after) return;
-    char text[240];
+    char text[560];
     std::snprintf(text, sizeof text,
                   "%d answers in a row were too old to be shown: a faster engine, a smaller network or a larger --max-age-ms is needed",
                   all_old_after);

@@ -124,5 +124,5 @@ private:
     void say_signal(std::int64_t now_ns, bool with_notice);
     void say_safe(std::int64_t now_ns);
     void notice_always_old(physedge_withdrawal withdrawn, std::int64_t now_ns);
-    void signal_text(physedge_signal signal, const char* reason, char (&text)[240]) const;
+    void signal_text(physedge_signal signal, const char* reason, char (&text)[560]) const;
 };

@@ -11,7 +11,7 @@ namespace physedge {
 // Why an answer is withdrawn, and the same as a sentence; PHYSEDGE_SHOWN where it may be shown.
 struct Verdict {
     physedge_withdrawal withdrawn = PHYSEDGE_SHOWN;
-    char text[240] = "";
+    char text[560] = "";
 };
 
 class Safety {
