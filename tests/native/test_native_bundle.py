@@ -8,6 +8,7 @@ import random
 import sys
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import exhibits
@@ -18,7 +19,9 @@ from tiny_network import tiny_contents, tiny_graph
 
 from physedge_runtime.bundle import MANIFEST, SIGNATURE, Bundle, canonical_zip, read_bundle, write_bundle
 from physedge_runtime.errors import IntegrityError, PhysedgeError, UsageError
+from physedge_runtime.frame import VoltageSpec
 from physedge_runtime.graph_check import check_graph
+from physedge_runtime.growth import GrowthSpec
 from physedge_runtime.keys import TrustStore, read_public_key, write_new_key
 from physedge_runtime.manifest import VerdictRecord, canonical_json, parse_manifest
 from physedge_runtime.signing import file_signer, sign_bundle
@@ -234,6 +237,14 @@ def signal_with(**changes: object) -> dict[str, object]:
     return {**SignalSpec().model_dump(mode="json"), **changes}
 
 
+def volts_with(**changes: object) -> dict[str, object]:
+    return {**asdict(VoltageSpec(count=3, electrodes=4, protocol="x")), **changes}
+
+
+def growth_with(**changes: object) -> dict[str, object]:
+    return {**GrowthSpec(cells=8, diffusivity_mm2_per_day=(0.1, 0.9)).model_dump(mode="json"), **changes}
+
+
 MANIFEST_CHANGES: dict[str, Callable[[dict[str, object]], object]] = {
     "a text for a number": lambda m: m.update(release="3"),
     "a word for a number": lambda m: m.update(release="three"),
@@ -264,6 +275,17 @@ MANIFEST_CHANGES: dict[str, Callable[[dict[str, object]], object]] = {
     "two means for three channels": lambda m: m["spec"]["normalise"].update(mean=[0.5, 0.5]),  # type: ignore[index]
     "a mean that is a word": lambda m: m["spec"]["normalise"].update(mean=["half"]),  # type: ignore[index]
     "a threshold of one": lambda m: m["spec"].update(threshold=1.0),  # type: ignore[index]
+    "true where a truth belongs": lambda m: m["spec"].update(frame=None, voltages=volts_with(reference=True)),  # type: ignore[index]
+    "a word for a truth": lambda m: m["spec"].update(frame=None, voltages=volts_with(reference="yes")),  # type: ignore[index]
+    "a number for a truth": lambda m: m["spec"].update(frame=None, voltages=volts_with(reference=2)),  # type: ignore[index]
+    "a body without a radius": lambda m: m["spec"].update(frame=None, voltages=volts_with(radius_m=0.0)),  # type: ignore[index]
+    "growth": lambda m: m["spec"].update(growth=growth_with()),  # type: ignore[index]
+    "growth on an odd grid": lambda m: m["spec"].update(growth=growth_with(cells=9)),  # type: ignore[index]
+    "growth on another grid": lambda m: m["spec"].update(growth=growth_with(cells=10)),  # type: ignore[index]
+    "a range that falls": lambda m: m["spec"].update(growth=growth_with(growth_per_day=[0.5, 0.1])),  # type: ignore[index]
+    "a range of three": lambda m: m["spec"].update(growth=growth_with(growth_per_day=[0.1, 0.5, 0.7])),  # type: ignore[index]
+    "an integrator of its own": lambda m: m["spec"].update(growth=growth_with(integrator="leap")),  # type: ignore[index]
+    "a class that is none": lambda m: m["spec"].update(growth=growth_with(none_class="cat")),  # type: ignore[index]
     "details of any kind": lambda m: m.update(
         verdicts=[verdict_with({"a": [1, None, {"é": "\u2028\x7f"}], "c": 1e-7})]
     ),

@@ -19,7 +19,7 @@ from physedge_runtime.frame import Colour, Crop, Fit, FrameSpec, VoltageSpec
 from physedge_runtime.input_statistics import PICTURE_STATISTICS
 from physedge_runtime.manifest import GoldenCase, InputReference, Output, TrustRecord
 from physedge_runtime.resize import prepare, to_frame
-from physedge_runtime.results import Segmentation
+from physedge_runtime.results import Reconstruction, Segmentation
 from physedge_runtime.sinks.measure import regions
 from physedge_runtime.spec import ModelSpec, SignalSpec, Task
 from physedge_runtime.stream.look import look_at
@@ -150,14 +150,14 @@ def test_a_first_look_sees_what_pythons_sees(native: Native) -> None:
                 expected.bright_share,
             )
             assert ours.format.decode() == expected.format
-    volts = np.array([0.0, 1.0, np.nan, np.inf, 0.0], np.float32)
-    ours, expected = native.look(frame(volts, VOLTAGES)), look_at(Frame(pixels=volts))
-    assert (ours.checksum, ours.dark_share, ours.bright_share, ours.format.decode()) == (
-        expected.checksum,
-        expected.dark_share,
-        expected.bright_share,
-        expected.format,
-    )
+    for volts in (np.array([0.0, 1.0, np.nan, np.inf, 0.0], np.float32), np.zeros((2, 5), np.float32)):
+        ours, expected = native.look(frame(volts, VOLTAGES)), look_at(Frame(pixels=volts))
+        assert (ours.checksum, ours.dark_share, ours.bright_share, ours.format.decode()) == (
+            expected.checksum,
+            expected.dark_share,
+            expected.bright_share,
+            expected.format,
+        )
 
 
 # Answers.
@@ -216,29 +216,32 @@ def test_stage_times_add_up_to_the_age(native: Native, tiny_net: OpenNet) -> Non
     assert raw.age_ms == pytest.approx(stages, abs=1e-3)
 
 
-def voltage_bundle(path: Path, count: int = 12) -> Path:
-    """A reconstruction from voltages: image = voltage 0 + 0.5 (a 2 x 2 map of its own), by a real graph."""
+def voltage_bundle(path: Path, *, reference: bool, count: int = 12) -> Path:
+    """A reconstruction by a real graph: image = first voltage + 0.5, `spread` its negative."""
     from onnx import TensorProto, helper, numpy_helper
 
-    weight = np.zeros((count, 4), np.float32)
+    shape = (2, count) if reference else (count,)
+    weight = np.zeros((int(np.prod(shape)), 4), np.float32)
     weight[0] = 1
     nodes = [
-        helper.make_node("Gemm", ["voltages", "weight", "bias"], ["flat"]),
-        helper.make_node("Reshape", ["flat", "shape"], ["image"]),
+        helper.make_node("Reshape", ["voltages", "row"], ["flat"]),
+        helper.make_node("Gemm", ["flat", "weight", "bias"], ["values"]),
+        helper.make_node("Reshape", ["values", "sides"], ["image"]),
         helper.make_node("Neg", ["image"], ["spread"]),
     ]
-    constants = {"weight": weight, "bias": np.full(4, 0.5, np.float32), "shape": np.array([1, 2, 2], np.int64)}
+    constants = {"weight": weight, "bias": np.full(4, 0.5, np.float32)}
+    constants |= {"row": np.array([1, weight.shape[0]]), "sides": np.array([1, 2, 2])}
     value = helper.make_tensor_value_info
     graph = helper.make_graph(
         nodes,
         "voltages",
-        [value("voltages", TensorProto.FLOAT, [1, count])],
+        [value("voltages", TensorProto.FLOAT, [1, *shape])],
         [value("image", TensorProto.FLOAT, [1, 2, 2]), value("spread", TensorProto.FLOAT, [1, 2, 2])],
         [numpy_helper.from_array(array, name) for name, array in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     manifest, _ = tiny_contents()
-    volts = np.linspace(-1, 1, count, dtype="<f4")
+    volts = np.linspace(-1, 1, weight.shape[0], dtype="<f4")
     image = np.full((2, 2), volts[0] + 0.5, "<f4")
     contents = {
         "model.onnx": model.SerializeToString(),
@@ -246,36 +249,33 @@ def voltage_bundle(path: Path, count: int = 12) -> Path:
         "golden/0.image": image.tobytes(),
         "golden/0.spread": (-image).tobytes(),
     }
+    voltages = VoltageSpec(count=count, electrodes=4, protocol="adjacent", reference=reference)
+    outputs = {"image": "golden/0.image", "spread": "golden/0.spread"}
     changes = {
-        "spec": ModelSpec(
-            name="eit", task=Task.RECONSTRUCTION, voltages=VoltageSpec(count=count, electrodes=4, protocol="adjacent")
-        ),
+        "spec": ModelSpec(name="eit", task=Task.RECONSTRUCTION, voltages=voltages),
         "outputs": (Output(name="image", shape=(2, 2)), Output(name="spread", shape=(2, 2))),
-        "golden": (
-            GoldenCase(
-                frame="golden/0.frame",
-                shape=(count,),
-                outputs={"image": "golden/0.image", "spread": "golden/0.spread"},
-            ),
-        ),
+        "golden": (GoldenCase(frame="golden/0.frame", shape=shape, outputs=outputs),),
     }
     write_bundle(path, manifest.model_copy(update=changes), contents)
     return path
 
 
+@pytest.mark.parametrize("reference", [False, True])
 @pytest.mark.parametrize("engine", ["openvino", "fake"])
-def test_voltages_become_an_image(engine: str, tmp_path: Path, native: Native) -> None:
-    path = voltage_bundle(tmp_path / "eit.physedge")
-    volts = np.random.default_rng(7).normal(size=12).astype(np.float32)
+def test_voltages_become_an_image(engine: str, reference: bool, tmp_path: Path, native: Native) -> None:
+    path = voltage_bundle(tmp_path / "eit.physedge", reference=reference)
+    volts = np.random.default_rng(7).normal(size=(2, 12) if reference else 12).astype(np.float32)
     with load(path).open(engine=engine) as python, native.open(path, engine=engine.encode()) as net:
+        assert (net.info.voltages, net.info.voltage_frames) == (12, 2 if reference else 1)
         ours, expected = net.infer(frame(volts, VOLTAGES)), python.infer(volts)
-        np.testing.assert_allclose(ours.outputs["image"], expected.image, atol=1e-6)  # type: ignore[attr-defined]
+        assert isinstance(expected, Reconstruction)
+        np.testing.assert_allclose(ours.outputs["image"], expected.image, atol=1e-6)
         if engine == "openvino":
             np.testing.assert_allclose(ours.outputs["spread"], -ours.outputs["image"], atol=1e-6)
-            np.testing.assert_allclose(ours.outputs["image"], volts[0] + 0.5, atol=1e-6)
+            np.testing.assert_allclose(ours.outputs["image"], volts.flat[0] + 0.5, atol=1e-6)
         with pytest.raises(UsageError, match="PE-FRAME-002"):
-            net.infer(frame(volts[:5], VOLTAGES))
-        volts[3] = np.nan
+            net.infer(frame(np.zeros(5, np.float32), VOLTAGES))
+        volts[:] = np.nan
         raw = net.infer(frame(volts, VOLTAGES)).raw
         assert (raw.finite, raw.trust, raw.trust_reason) == (0, 2, b"image is not finite")
 

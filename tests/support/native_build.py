@@ -35,11 +35,13 @@ def openvino_folder() -> Path:
     return Path(found.origin).parent
 
 
-def configure_and_build(folder: Path, *options: str, targets: tuple[str, ...] = ()) -> None:
+def configure_and_build(
+    folder: Path, *options: str, kind: str = "RelWithDebInfo", targets: tuple[str, ...] = ()
+) -> None:
     """Run CMake; a failure shows the end of what it said."""
     wanted = [part for target in targets for part in ("--target", target)]
     for command in (
-        ["cmake", "-S", str(SOURCE), "-B", str(folder), "-DCMAKE_BUILD_TYPE=RelWithDebInfo", *options],
+        ["cmake", "-S", str(SOURCE), "-B", str(folder), f"-DCMAKE_BUILD_TYPE={kind}", *options],
         ["cmake", "--build", str(folder), "--parallel", "2", *wanted],
     ):
         done = subprocess.run(command, capture_output=True, text=True)

@@ -66,7 +66,7 @@ class NetInfo(c.Structure):
     _fields_ = [
         ("task", c.c_int),
         *((n, c.c_char_p) for n in ["engine", "engine_name", "graph", "precision", "bundle_trust"]),
-        *((n, c.c_uint32) for n in ["width_px", "height_px", "channels", "voltages"]),
+        *((n, c.c_uint32) for n in ["width_px", "height_px", "channels", "voltages", "voltage_frames"]),
         ("mask_bytes", c.c_size_t),
         ("outputs", c.c_size_t),
         ("output", OutputInfo * MOST_OUTPUTS),
@@ -159,6 +159,7 @@ def frame(pixels: np.ndarray, kind: int = RGB, *, frame_id: int = 0, captured_ns
     made = Frame(format=kind, frame_id=frame_id, captured_ns=captured_ns)
     if kind == VOLTAGES:
         made.voltages, made.voltage_count = pixels.ctypes.data, pixels.size
+        made.height_px = 2 if pixels.ndim == 2 else 0
         return made
     rows = pixels.shape[0] * 2 // 3 if kind == NV12 else pixels.shape[0]
     made.width_px, made.height_px = pixels.shape[1], rows

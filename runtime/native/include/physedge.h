@@ -201,6 +201,7 @@ typedef struct physedge_net_info {
     uint32_t height_px;
     uint32_t channels;
     uint32_t voltages;           /* in a frame; 0 for pictures */
+    uint32_t voltage_frames;     /* 2 where the frame of the body at rest is handed in first, then that of now */
     size_t mask_bytes;           /* width_px * height_px of a segmentation, else 0 */
     size_t outputs;
     physedge_output_info output[PHYSEDGE_MOST_OUTPUTS];
@@ -235,13 +236,13 @@ typedef enum physedge_format {
 typedef struct physedge_frame {
     physedge_format format;
     uint32_t width_px;           /* even for NV12 */
-    uint32_t height_px;          /* even for NV12 */
+    uint32_t height_px;          /* even for NV12; of voltages 2 where the body at rest comes first, else 0 */
     const uint8_t *pixels;       /* the first row; of NV12, the luma */
     size_t stride_bytes;         /* from row to row; 0 for rows without a gap */
     const uint8_t *chroma;       /* of NV12; NULL where it follows the luma (height_px * stride_bytes) */
     size_t chroma_stride_bytes;  /* 0 for the stride of the luma */
     const float *voltages;
-    size_t voltage_count;
+    size_t voltage_count;        /* physedge_net_info.voltages * voltage_frames */
     uint64_t frame_id;
     int64_t captured_ns;
 } physedge_frame;

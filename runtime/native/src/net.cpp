@@ -115,7 +115,7 @@ void physedge_net::plan_memory(const physedge_bundle& bundle) {
         arena_.plan(&buffers_[index], output.floats());
     }
     if (!spec_.frame) {
-        arena_.plan(&voltages_, spec_.voltages);
+        arena_.plan(&voltages_, std::size_t{spec_.voltages} * spec_.voltage_frames);
     } else {
         // A segmentation's answer lies on the grid that the mask has.
         if (spec_.task == PHYSEDGE_SEGMENTATION) {
@@ -148,7 +148,8 @@ void physedge_net::open_engine(const physedge_bundle& bundle) {
     request.graph_sha256 = bundle.manifest.entries.at(artefact_.entry).sha256;
     request.is_picture = spec_.frame.has_value();
     request.input_shape = spec_.frame ? std::vector<std::int64_t>{1, spec_.frame->height, spec_.frame->width, spec_.frame->channels()}
-                                      : std::vector<std::int64_t>{1, spec_.voltages};
+                          : spec_.voltage_frames == 1 ? std::vector<std::int64_t>{1, spec_.voltages}
+                                                      : std::vector<std::int64_t>{1, spec_.voltage_frames, spec_.voltages};
     request.input = input_;
     request.outputs = outputs_;
     request.output_buffers = buffers_;
@@ -244,6 +245,7 @@ void physedge_net::describe(physedge_net_info& info) const {
         info.channels = static_cast<std::uint32_t>(spec_.frame->channels());
     }
     info.voltages = spec_.voltages;
+    info.voltage_frames = spec_.voltages != 0 ? spec_.voltage_frames : 0;
     info.mask_bytes = spec_.task == PHYSEDGE_SEGMENTATION ? outputs_[answer_].floats() / static_cast<std::size_t>(outputs_[answer_].shape[0]) : 0;
     info.outputs = outputs_.size();
     for (std::size_t index = 0; index < outputs_.size(); ++index) {
@@ -271,13 +273,14 @@ bool physedge_net::feed_watchdog(physedge_stage stage) const {
 physedge_status physedge_net::fill_input(const physedge_frame& frame, std::uint8_t* picture, physedge_error* error) noexcept {
     char found[120];
     if (!spec_.frame) {
-        if (frame.format == PHYSEDGE_VOLTAGES && frame.voltages != nullptr && frame.voltage_count == spec_.voltages) {
+        std::size_t wanted = std::size_t{spec_.voltages} * spec_.voltage_frames;
+        if (frame.format == PHYSEDGE_VOLTAGES && frame.voltages != nullptr && frame.voltage_count == wanted) {
             std::memcpy(voltages_, frame.voltages, frame.voltage_count * sizeof(float));
             return PHYSEDGE_OK;
         }
-        char expected[24];
+        char expected[64];
         std::snprintf(found, sizeof found, "%zu voltages in a frame", frame.format == PHYSEDGE_VOLTAGES ? frame.voltage_count : 0);
-        std::snprintf(expected, sizeof expected, "%u", spec_.voltages);
+        std::snprintf(expected, sizeof expected, spec_.voltage_frames == 1 ? "%u" : "%u and as many of the body at rest before them", spec_.voltages);
         return report(error, PHYSEDGE_USAGE, "PE-FRAME-002", found, expected,
                       "check the protocol of the device against the bundle");
     }
@@ -327,7 +330,7 @@ void physedge_net::judge(physedge_result& result) const noexcept {
     if (trust_.has_input) {
         Statistic statistics[most_statistics];
         std::size_t count = spec_.frame ? picture_statistics(picture_, *spec_.frame, statistics)
-                                        : voltage_statistics(voltages_, spec_.voltages, statistics);
+                                        : voltage_statistics(voltages_, std::size_t{spec_.voltages} * spec_.voltage_frames, statistics);
         credibility.add_input(statistics, count);
     }
     credibility.decide(result);

@@ -68,7 +68,9 @@ void look_at_voltages(const physedge_frame& frame, physedge_look& look) {
         crc32_z(0, reinterpret_cast<const Bytef*>(frame.voltages), frame.voltage_count * sizeof(float)));
     look.dark_share = static_cast<double>(zero) / count;
     look.bright_share = static_cast<double>(not_finite) / count;
-    std::snprintf(look.format, sizeof look.format, "%zu %s float32", frame.voltage_count, format_name(frame.format));
+    std::size_t rows = frame.height_px == 2 ? 2 : 1;
+    std::snprintf(look.format, sizeof look.format, rows == 2 ? "2x%zu %s float32" : "%zu %s float32", frame.voltage_count / rows,
+                  format_name(frame.format));
 }
 
 }  // namespace

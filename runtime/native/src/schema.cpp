@@ -65,6 +65,8 @@ private:
             number(value, schema, path, true);
         } else if (type == "number") {
             number(value, schema, path, false);
+        } else if (type == "boolean") {
+            boolean(value, path);
         } else if (type == "null") {
             if (!value.is(Kind::null)) note(Fit::wrong, path, "should be null");
         } else {
@@ -114,9 +116,25 @@ private:
             note(Fit::wrong, path, "has too few items");
         if (most != nullptr && value.items.size() > static_cast<std::size_t>(most->integer()))
             note(Fit::wrong, path, "has too many items");
+        if (const Json* forms = schema.find("prefixItems"))
+            for (std::size_t index = 0; index < std::min(forms->items.size(), value.items.size()); ++index)
+                judge(value.items[index], forms->items[index], path + "." + std::to_string(index));
         if (const Json* form = schema.find("items"))
             for (std::size_t index = 0; index < value.items.size(); ++index)
                 judge(value.items[index], *form, path + "." + std::to_string(index));
+    }
+
+    void boolean(const Json& value, const std::string& path) {
+        if (value.is(Kind::boolean)) return;
+        // The words that pydantic takes for a truth value, and the numbers 0 and 1.
+        static constexpr std::string_view words[] = {"0", "1", "f", "false", "n", "no", "off", "on", "t", "true", "y", "yes"};
+        std::string lower = value.text;
+        for (char& letter : lower)
+            if (letter >= 'A' && letter <= 'Z') letter = static_cast<char>(letter + ('a' - 'A'));
+        bool is_word = (value.is(Kind::string) || value.is(Kind::integer)) &&
+                       std::find(std::begin(words), std::end(words), lower) != std::end(words);
+        bool is_number = value.is(Kind::floating) && (value.floating == 0 || value.floating == 1);
+        note(is_word || is_number ? Fit::coercible : Fit::wrong, path, "should be true or false");
     }
 
     void string(const Json& value, const Json& schema, const std::string& path) {
@@ -158,6 +176,8 @@ private:
                 break;
             default: return note(Fit::wrong, path, "should be a number");
         }
+        if (const Json* step = schema.find("multipleOf"))
+            if (std::fmod(amount, step->number()) != 0) note(Fit::wrong, path, "is no multiple of what it must be");
         bound(schema, "minimum", path, [&](double limit) { return amount >= limit; });
         bound(schema, "maximum", path, [&](double limit) { return amount <= limit; });
         bound(schema, "exclusiveMinimum", path, [&](double limit) { return amount > limit; });
@@ -183,8 +203,8 @@ private:
 void check_keywords(const Json& schema, bool names_are_keys) {
     static const std::set<std::string> known = {
         "$defs", "$ref", "additionalProperties", "anyOf", "enum", "exclusiveMaximum", "exclusiveMinimum", "items",
-        "maxItems", "maxLength", "maximum", "minItems", "minLength", "minimum", "pattern", "patternProperties",
-        "properties", "required", "type"};
+        "maxItems", "maxLength", "maximum", "minItems", "minLength", "minimum", "multipleOf", "pattern",
+        "patternProperties", "prefixItems", "properties", "required", "type"};
     if (schema.is(Kind::array))
         for (const Json& item : schema.items) check_keywords(item, false);
     if (!schema.is(Kind::object)) return;

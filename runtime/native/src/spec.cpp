@@ -1,5 +1,7 @@
 #include "spec.hpp"
 
+#include <algorithm>
+
 namespace physedge {
 
 namespace {
@@ -19,6 +21,44 @@ std::string frame_fault(const Json& frame) {
     return inside ? "" : "spec.frame.crop lies outside of the frame";
 }
 
+// A member as a number, where it is there and is one.
+std::optional<double> number_of(const Json& json, const char* name) {
+    const Json* value = json.find(name);
+    if (value == nullptr || (!value->is(Json::Kind::integer) && !value->is(Json::Kind::floating))) return std::nullopt;
+    return value->number();
+}
+
+std::string voltages_fault(const Json& voltages) {
+    if (voltages.at("count").number() < 1 || voltages.at("electrodes").number() < 2)
+        return "spec.voltages has too few voltages or electrodes";
+    double radius_m = number_of(voltages, "radius_m").value_or(1), cover = number_of(voltages, "cover").value_or(0.5);
+    return radius_m > 0 && 0 < cover && cover < 1 ? "" : "spec.voltages is on no body that electrodes cover";
+}
+
+std::string growth_fault(const Json& spec, const Json& growth) {
+    const Json* parameters = growth.find("parameters");
+    bool is_frozen = parameters != nullptr && parameters->text == "frozen";
+    for (const char* name : {"diffusivity_mm2_per_day", "growth_per_day"}) {
+        const Json* range = growth.find(name);
+        if (range == nullptr || range->items.size() != 2) continue;
+        double low = range->items[0].number(), high = range->items[1].number();
+        if (!(low < high)) return std::string("spec.growth.") + name + " does not rise";
+        std::optional<double> frozen = number_of(growth, (std::string("frozen_") + name).c_str());
+        if (is_frozen && frozen && !(low <= *frozen && *frozen <= high))
+            return std::string("spec.growth.frozen_") + name + " is outside of its range";
+    }
+    const Json* frame = spec.find("frame");
+    std::optional<double> cells = number_of(growth, "cells");
+    if (frame == nullptr || !frame->is(Json::Kind::object)) return "spec.growth needs a frame";
+    if (cells && (frame->at("height").number() != 4 * *cells || frame->at("width").number() != 4 * *cells))
+        return "spec.growth needs a frame of four pixels a cell";
+    const Json* none = growth.find("none_class");
+    const Json* classes = spec.find("classes");
+    if (none == nullptr || none->text.empty() || classes == nullptr) return "";
+    bool is_class = std::any_of(classes->items.begin(), classes->items.end(), [&](const Json& one) { return one.text == none->text; });
+    return is_class ? "" : "spec.growth.none_class is none of the classes";
+}
+
 }  // namespace
 
 std::string spec_fault(const Json& spec) {
@@ -28,8 +68,10 @@ std::string spec_fault(const Json& spec) {
     bool has_voltages = voltages != nullptr && voltages->is(Json::Kind::object);
     if (has_frame)
         if (std::string fault = frame_fault(*frame); !fault.empty()) return fault;
-    if (has_voltages && (voltages->at("count").number() < 1 || voltages->at("electrodes").number() < 2))
-        return "spec.voltages has too few voltages or electrodes";
+    if (has_voltages)
+        if (std::string fault = voltages_fault(*voltages); !fault.empty()) return fault;
+    if (const Json* growth = spec.find("growth"); growth != nullptr && growth->is(Json::Kind::object))
+        if (std::string fault = growth_fault(spec, *growth); !fault.empty()) return fault;
     if (has_frame == has_voltages) return "spec needs one of frame and voltages, not both";
     const Json* classes = spec.find("classes");
     if (spec.at("task").text != "reconstruction" && (classes == nullptr || classes->items.size() < 2))
@@ -70,6 +112,7 @@ ModelSpec spec_from_json(const Json& json) {
         spec.frame = made;
     } else {
         spec.voltages = static_cast<std::uint32_t>(json.at("voltages").at("count").integer());
+        spec.voltage_frames = json.at("voltages").at("reference").boolean ? 2 : 1;
     }
     return spec;
 }

@@ -39,7 +39,8 @@ struct ModelSpec {
     std::vector<std::string> classes;
     double threshold = 0.5;
     std::optional<FrameSpec> frame;
-    std::uint32_t voltages = 0;  // in a frame; 0 for pictures
+    std::uint32_t voltages = 0;        // in a frame; 0 for pictures
+    std::uint32_t voltage_frames = 1;  // 2 where the frame of the body at rest comes first
 };
 
 // What the schema cannot say. Returns the first sentence that does not hold, or "". `spec` has passed the schema.
