@@ -233,6 +233,7 @@ class ModuleFinder:
             raise missing_extra("onnx", "export") from error
         read = onnx.load_from_string(graph).graph
         self._modules = _modules_of_graph(read)
+        self._known = set(self._modules.values())
         self._convolutions: dict[str, str] = {}
         for node in read.node:
             within = next((self._convolutions[value] for value in node.input if value in self._convolutions), "")
@@ -253,7 +254,8 @@ class ModuleFinder:
                 break
             name = shorter
         # A change of layout is named after what it stands beside: `module/Conv_abcd_acdb_other/sink_port_0`.
-        return name.partition("/")[0] if "/" in name else ""
+        beside = name.partition("/")[0]
+        return beside if beside in self._known else ""
 
 
 def _modules_of_graph(graph: GraphProto) -> dict[str, str]:

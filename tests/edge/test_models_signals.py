@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from physedge.models.blocks.diffusion import AtrousDiffusion
 from physedge.models.pmrnet_e import pmrnet_e
+from physedge.models.pmrnet_s import pmrnet_s
 from physedge.models.reparameterise import reparameterise
 from physedge.models.signals import (
     BoundaryDisagreement,
@@ -75,13 +78,16 @@ def test_a_diffusion_never_widens_its_range_and_a_broken_one_is_seen() -> None:
     assert growth(u, diffusion(u, 4.0 * quarter, source)).max().item() > 0.05
 
 
-def test_several_classes_have_the_same_signals() -> None:
-    network = with_signals(reparameterise(pmrnet_e(classes=3)))
+@pytest.mark.parametrize("factory", [pmrnet_e, pmrnet_s])
+def test_several_classes_and_coarser_boundaries_have_the_same_signals(factory: Callable[..., nn.Module]) -> None:
+    network = with_signals(reparameterise(factory(classes=3)))
     answers = network(torch.rand(2, 3, 32, 32))
     assert answers["logits"].shape == (2, 3, 32, 32)
     assert {name: tuple(value.shape) for name, value in answers.items() if name != "logits"} == {
         PREFIX + name: (2, 1) for name in declared_signals(network)
     }
+    signals = torch.cat([value for name, value in answers.items() if name != "logits"])
+    assert 0.0 <= signals.min() and signals.max() <= 1.0
 
 
 def test_a_network_without_boundaries_is_left_as_it_is() -> None:

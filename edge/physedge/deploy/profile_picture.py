@@ -31,10 +31,11 @@ def draw_profiles(path: Path, profiles: Sequence[Profile]) -> None:
     colours = dict(zip(KINDS, _COLOURS, strict=True))
     for row, one in enumerate(profiles):
         _bar(whole, row, one.by_kind(), colours, height=0.6)
-        whole.text(one.sum_ms, row, f"  {one.sum_ms:.1f}", va="center", fontsize=9)
+        furthest = max(one.sum_ms, one.whole_ms)
+        whole.text(furthest, row, f"  {one.sum_ms:.1f}", va="center", fontsize=9)
         whole.plot([one.whole_ms] * 2, [row - 0.38, row + 0.38], color="#222222", linewidth=1.4)
     whole.set_yticks(range(len(profiles)), [one.title for one in profiles], fontsize=9)
-    whole.set_title("the whole; line: without counters", fontsize=10, loc="left")
+    whole.set_title("sum of the operators; line: the whole without counters", fontsize=10, loc="left")
     tables = [one.table() for one in profiles]
     labels, places = [], []
     for group, module in enumerate(modules):

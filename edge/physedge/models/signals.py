@@ -56,7 +56,8 @@ def ramp(foreground: Tensor) -> Tensor:
 class BoundaryDisagreement(nn.Module):
     """1 - Dice between where the decoder sees a boundary and where its own mask has one.
 
-    The decoder's map at half resolution is asked: the finest one answers to every edge of the picture.
+    The decoder's map at half resolution is asked, or the finest of a network that has none: the one at full resolution
+    answers to every edge of the picture.
     """
 
     keep_float: ClassVar[bool] = True
@@ -136,12 +137,19 @@ class SignallingSegmentation(nn.Module):
             outputs = self.network.forward_with_auxiliary(image)
         foreground = self.foreground(outputs.logits)
         signals = {
-            "boundary": self.boundary(foreground, torch.sigmoid(outputs.boundary[-2])),
+            "boundary": self.boundary(*_on_one_grid(foreground, outputs.boundary)),
             "inside": self.unsure(foreground),
         }
         if diffusions:
             signals["diffusion"] = torch.stack([self.growth(*ends) for ends in diffusions]).amax(dim=0)
         return {"logits": outputs.logits, **{PREFIX + name: value for name, value in signals.items()}}
+
+
+def _on_one_grid(foreground: Tensor, boundaries: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+    """The foreground and the finest boundary map that is no finer than it, both on the grid of that map."""
+    logits = max((one for one in boundaries if one.shape[3] <= foreground.shape[3]), key=lambda one: one.shape[3])
+    shrink = foreground.shape[3] // logits.shape[3]
+    return functional.avg_pool2d(foreground, shrink) if shrink > 1 else foreground, torch.sigmoid(logits)
 
 
 _SIGNALS: Mapping[str, SignalSpec] = {
