@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 LARGEST_GAP = 0.10
 """Share of an inference that its operators may miss."""
+SLOWER = 1.1
+"""How many times as long a part must take in a reduced precision to be worth another form."""
 OUTSIDE = "(engine)"
 """Module of what an engine does for itself and for no node of the graph: the first or last change of layout."""
 
@@ -208,6 +210,20 @@ def _module_of(seen: EngineOperator, modules: ModuleFinder) -> str:
     ordered = sorted(seen.nodes, key=lambda name: "/" not in name)
     is_convolution = seen.kind in (POINTWISE, DENSE, DEPTHWISE)
     return next((module for name in ordered if (module := modules(name, convolution=is_convolution))), "")
+
+
+def slower_parts(full: Profile, reduced: Profile, *, factor: float = SLOWER) -> tuple[str, ...]:
+    """The parts of the network that take at least `factor` times as long in a reduced precision, by name.
+
+    Args:
+        full: In full precision.
+        reduced: The same network on the same engine.
+        factor: How many times as long.
+    """
+    before = full.by_module()
+    return tuple(
+        sorted(part for part, took in reduced.by_module().items() if part in before and took > factor * before[part])
+    )
 
 
 def shortened(module: str, depth: int) -> str:

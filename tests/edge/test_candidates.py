@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from disks import write_disks
 
+from physedge.deploy import candidates
 from physedge.deploy.choosing import ENTRY
 from physedge.deploy.export import ExportOptions, ExportReport, export
 from physedge.deploy.network import NetworkChoice
 from physedge.deploy.verify import verify
+from physedge_calibrate.profile import OperatorTime, Profile
 from physedge_calibrate.tolerance import standard
 from physedge_runtime import Verdict, load
 from physedge_runtime.bundle import read_bundle
@@ -65,6 +69,38 @@ def test_all_candidates_are_judged_and_timed_in_one_run(table: dict[str, dict[st
     assert table[FULL]["int8_mac_share"] == 0
     assert 0 < table[UNSIGNED]["int8_mac_share"] <= 1
     assert 0 < table[NNCF]["int8_mac_share"] <= 1
+
+
+def test_parts_that_int8_makes_slower_go_back_to_float(monkeypatch: pytest.MonkeyPatch) -> None:
+    def profile(*parts: float) -> Profile:
+        operators = tuple(
+            OperatorTime(name=part, kind="k", kernel="k", module=f"{part}.mix", milliseconds=milliseconds)
+            for part, milliseconds in zip(("stem", "stage", "head"), parts, strict=True)
+        )
+        return Profile(title="", operators=operators, explained=1.0, whole_ms=1.0, rounds=1)
+
+    measured = iter([profile(1.0, 4.0, 1.0), profile(0.5, 6.0, 1.05), profile(1.0, 4.0, 1.0), profile(0.5, 2.0, 1.0)])
+    monkeypatch.setattr(candidates, "profile_graph", lambda *_given, **_options: next(measured))
+    asked: list[tuple[str, frozenset[str], str]] = []
+    nodes = {f"{part}.mix/{kind}": f"{part}.mix" for part in ("stem", "stage", "head") for kind in ("Conv", "Add")}
+    bench = SimpleNamespace(
+        engine="onnxruntime",
+        quantised=SimpleNamespace(model=b"", quantised_nodes=("stem.mix/Conv", "stage.mix/Conv", "head.mix/Conv")),
+        traced=SimpleNamespace(model=b"", module_of_node=nodes, float_nodes=frozenset({"head.mix/Add"})),
+        progress=lambda _text, _total: nullcontext(),
+        request=lambda _graph: None,
+        trial=lambda: None,
+        statements=[],
+        unsigned=lambda *given: asked.append(given),
+    )
+    candidates._timed(bench)  # type: ignore[arg-type]
+    ((entry, in_float, told),) = asked
+    assert entry == "model.int8-timed.onnx"
+    assert in_float == {"head.mix/Add", "stage.mix/Conv", "stage.mix/Add"}
+    assert told == ", stage in float (2.0 ms slower in INT8)"
+    candidates._timed(bench)  # type: ignore[arg-type]
+    assert len(asked) == 1
+    assert bench.statements == ["the candidate timed was not made: no part of the network is slower in INT8"]
 
 
 def test_one_ships_and_the_report_says_why_the_others_lost(

@@ -2,6 +2,7 @@
 
     unsigned     Q/DQ, unsigned activations, 7-bit weights
     mixed        the same, the most sensitive layers given back to float
+    timed        the same, the parts of the network that INT8 makes slower given back to float
     nncf         OpenVINO's own representation, quantised by NNCF with its overflow fix
     controlled   the same, layers given back until it answers as full precision does
 
@@ -24,6 +25,7 @@ from physedge_calibrate.agreement import agreement
 from physedge_calibrate.executed import executed_int8_share
 from physedge_calibrate.macs import mac_counts
 from physedge_calibrate.nncf import QuantizedIr, quantize_ir, quantize_ir_with_accuracy_control
+from physedge_calibrate.profile import profile_graph, shortened, slower_parts
 from physedge_calibrate.quantize import QuantizedModel, quantize_unsigned
 from physedge_calibrate.sensitivity import (
     LayerSensitivity,
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
 UNSIGNED_ENTRY = "model.int8-cpu.onnx"
 _SENSITIVITY_IMAGES = 8
 _TRIALS = 16
+_PROFILE_ROUNDS = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,17 +134,24 @@ class _Bench:
         graph = Graph(entry=entry, precision="int8", data=data)
         self.made.append(Made(graph=graph, method=method, int8_mac_share=share))
 
-    def answers(self, graph: bytes, engine: str) -> list[dict[str, NDArray[np.float32]]]:
-        """Of a graph on an engine, to the inputs on which candidates are tried."""
-        inputs = self.calibration.trials[:_TRIALS]
-        request = EngineRequest(
+    def request(self, graph: bytes) -> EngineRequest:
+        """What an engine is opened with to try a graph."""
+        return EngineRequest(
             graph=graph,
             graph_sha256="",
             input_shape=(1, *self.spec.input_shape),
             outputs={output.name: (1, *output.shape[1:]) for output in self.traced.outputs},
             threads=self.threads,
         )
-        with open_engine(engine, request) as opened:
+
+    def trial(self) -> NDArray[Any]:
+        """One input on which candidates are timed."""
+        return np.ascontiguousarray(self.calibration.inputs[0])[np.newaxis]
+
+    def answers(self, graph: bytes, engine: str) -> list[dict[str, NDArray[np.float32]]]:
+        """Of a graph on an engine, to the inputs on which candidates are tried."""
+        inputs = self.calibration.trials[:_TRIALS]
+        with open_engine(engine, self.request(graph)) as opened:
             return [opened.infer(np.ascontiguousarray(values)[np.newaxis]) for values in inputs]
 
 
@@ -218,6 +228,25 @@ def _mixed(bench: _Bench) -> None:
     bench.unsigned("model.int8-mixed.onnx", bench.traced.float_nodes | frozenset(kept), told)
 
 
+def _timed(bench: _Bench) -> None:
+    """Give back to float the parts of the network that are slower in INT8 on this engine, by its own counters."""
+    assert bench.quantised is not None
+    with bench.progress(f"profiling both precisions on {bench.engine}", None):
+        full, small = (
+            profile_graph(bench.engine, bench.request(graph), bench.trial(), rounds=_PROFILE_ROUNDS)
+            for graph in (bench.traced.model, bench.quantised.model)
+        )
+    slower = slower_parts(full, small)
+    modules = bench.traced.module_of_node
+    nodes = frozenset(node for node, module in modules.items() if shortened(module, 1) in slower)
+    if not nodes.intersection(bench.quantised.quantised_nodes):
+        bench.statements.append("the candidate timed was not made: no part of the network is slower in INT8")
+        return
+    gain_ms = sum(small.by_module()[part] - full.by_module()[part] for part in slower)
+    told = f", {', '.join(slower)} in float ({gain_ms:.1f} ms slower in INT8)"
+    bench.unsigned("model.int8-timed.onnx", bench.traced.float_nodes | nodes, told)
+
+
 def _sweep(bench: _Bench, quantised: QuantizedModel) -> tuple[LayerSensitivity, ...]:
     modules = bench.traced.module_of_node
     labels = {name: modules.get(name) or name for name in quantised.quantised_nodes}
@@ -290,6 +319,7 @@ _Maker = Callable[[_Bench], Any]
 _BOTH = ("onnxruntime", "openvino")
 _MAKERS: tuple[tuple[str, _Maker, tuple[str, ...]], ...] = (
     ("mixed", _mixed, _BOTH),
+    ("timed", _timed, _BOTH),
     ("nncf", _nncf, ("openvino",)),
     ("controlled", _controlled, ("openvino",)),
 )
