@@ -73,6 +73,7 @@ def test_two_processes_give_what_one_gives_in_the_order_of_the_samples(
     assert len(steps) == COUNT
 
 
+@pytest.mark.slow  # Ray gives its own processes 15 s to start, which cores that others share may not do.
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_a_local_ray_cluster_gives_the_same_and_reports_no_usage(
     job: EngineJob,
