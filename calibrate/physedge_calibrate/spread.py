@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ LEAST_SAMPLES = 12
 # Runs a process, so that one slow run does not keep the others waiting.
 _RUNS = 4
 LOCAL_RAY = "local"
+_KNOCK_S = 10.0
 
 
 class Watch(Protocol):
@@ -245,6 +247,7 @@ def _reach(address: str) -> None:
     if address == LOCAL_RAY:
         options["include_dashboard"] = False
     try:
+        _knock(address)
         ray.init(address=address, **options)
     except Exception as error:
         lines = str(error).strip().splitlines()
@@ -254,6 +257,14 @@ def _reach(address: str) -> None:
             expected="the address of a running cluster, or `local`",
             next_step="start one with `ray start --head --disable-usage-stats`, or leave --ray out",
         ) from error
+
+
+def _knock(address: str) -> None:
+    """Connect to HOST:PORT and hang up: Ray itself would try for minutes where nobody listens."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit() and "/" not in host:
+        with socket.create_connection((host, int(port)), timeout=_KNOCK_S):
+            pass
 
 
 def _answer_anywhere(job: EngineJob, start: int, samples: Sequence[Sample], blank: Watch | None) -> _Part:
