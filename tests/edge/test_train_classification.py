@@ -133,7 +133,7 @@ def test_words_of_a_classifier(task: Path) -> None:
     assert _words(model="pmrnet_e", data=[task]).classes == ("background", "lesion")
     assert _words(model="a:b", data=[task], task="classification", classes="x, y").classes == ("x", "y")
     with pytest.raises(
-        UsageError, match="PE-TRAIN-001: task = 'segmentation'.*classification, which physnet_e answers"
+        UsageError, match=r"PE-TRAIN-001: task = 'segmentation'.*classification, which physnet_e answers"
     ):
         _words(model="physnet_e", data=[task], task="segmentation")
     with pytest.raises(UsageError, match="PE-DATA-011"):
