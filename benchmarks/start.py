@@ -7,6 +7,7 @@ python benchmarks/start.py --install       # also weighs a plain install in a fr
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import statistics
 import subprocess
 import sys
@@ -32,19 +33,22 @@ def seconds(command: list[str]) -> float:
     return time.perf_counter() - started
 
 
-def installed_bytes() -> int:
-    """Size of the site-packages of a plain install, without pip and setuptools."""
+def installed_bytes() -> dict[str, int]:
+    """Size of what a plain install puts into site-packages, by distribution, without pip and setuptools."""
     with tempfile.TemporaryDirectory() as folder:
         venv.create(folder, with_pip=True)
         python = Path(folder) / "bin/python"
         pip = [str(python), "-m", "pip", "install", "--quiet", "--constraint", str(ROOT / "constraints.txt"), str(ROOT)]
         subprocess.run(pip, check=True)
         (packages,) = (Path(folder) / "lib").glob("python3*/site-packages")
-        return sum(
-            path.stat().st_size
-            for path in packages.rglob("*")
-            if path.is_file() and path.relative_to(packages).parts[0].split("-")[0] not in ("pip", "setuptools")
-        )
+        found = importlib.metadata.distributions(path=[str(packages)])
+        return {
+            f"{one.name} {one.version}": sum(
+                path.stat().st_size for file in one.files or () if (path := Path(str(one.locate_file(file)))).is_file()
+            )
+            for one in found
+            if one.name not in ("pip", "setuptools")
+        }
 
 
 def main() -> None:
@@ -60,7 +64,12 @@ def main() -> None:
         values = [row[name] for row in rounds]
         print(f"{name:<26} median {statistics.median(values):.3f} s, best {min(values):.3f} s, {len(values)} runs")
     if arguments.install:
-        print(f"plain install: {installed_bytes() / 1e6:.0f} MB without pip and setuptools")
+        sizes = installed_bytes()
+        print(f"plain install: {sum(sizes.values()) / 1e6:.0f} MB without pip and setuptools")
+        print(
+            "  "
+            + ", ".join(f"{name} {size / 1e6:.1f}" for name, size in sorted(sizes.items(), key=lambda one: -one[1]))
+        )
     print(machine_line())
 
 

@@ -1,5 +1,16 @@
-"""The build of libphysedge, for every test in this folder."""
+"""The build of libphysedge, for every test in this folder; a build may take its time on a machine that is busy."""
 
+from pathlib import Path
+
+import pytest
 from native_build import native, native_build
 
 __all__ = ["native", "native_build"]
+
+_TIMEOUT_S = 900
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.timeout(_TIMEOUT_S))
