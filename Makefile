@@ -6,7 +6,7 @@ INPUTS := pyproject.toml constraints.txt
 # Workers that spin while they wait take the cores from everybody beside them.
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: demo test check native native-sanitized clean
+.PHONY: demo test check native clean
 
 demo: $(VENV)/demo
 	$(BIN)/physedge demo
@@ -33,15 +33,6 @@ $(VENV)/dev: $(INPUTS)
 # The C library: built with CMake, held against the Python runtime. .ci/debian-packages lists what it needs.
 native: $(VENV)/dev
 	PHYSEDGE_NO_SKIPS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/native
-
-# The same tests with address and undefined-behaviour sanitizers in the library and its programs.
-SANITIZED := build/native-sanitized
-native-sanitized: $(VENV)/dev
-	cmake -S runtime/native -B $(SANITIZED) -DCMAKE_BUILD_TYPE=Debug -DPHYSEDGE_SANITIZE=address,undefined \
-	  -DOpenVINO_DIR=$$($(BIN)/python -c 'import openvino, pathlib; print(pathlib.Path(openvino.__file__).parent / "cmake")')
-	cmake --build $(SANITIZED) --parallel 2
-	LD_PRELOAD=$$(gcc -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0:alloc_dealloc_mismatch=0 OMP_NUM_THREADS=1 \
-	  PHYSEDGE_NATIVE_BUILD=$(SANITIZED) PHYSEDGE_SANITIZED=1 $(BIN)/python -m pytest tests/native
 
 clean:
 	rm -rf build runs $(VENV)
