@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import io
 import json
 import statistics
 import subprocess
@@ -75,13 +76,15 @@ def model_api(bundle: Path, source: str) -> Answers:
 
     core = create_core()
     opened = load(bundle)
-    graph = core.read_model(opened.read("model.onnx"), ov.Tensor())
+    graph = core.read_model(io.BytesIO(opened.read("model.onnx")))
     plane = graph.output("probability").get_node().input_value(0)
     ops = ov.opset13
     both = ops.concat([ops.subtract(ops.constant(np.float32(1)), plane), plane], 1)
     both.output(0).set_names({"masks"})
     small = ov.Model([both], [graph.input(0).get_node()], "two planes")
-    adapter = OpenvinoAdapter(core, small, device="CPU", plugin_config={"INFERENCE_NUM_THREADS": 1})
+    path = Path(tempfile.mkdtemp()) / "two_planes.xml"
+    ov.save_model(small, path, compress_to_fp16=False)
+    adapter = OpenvinoAdapter(core, str(path), device="CPU", plugin_config={"INFERENCE_NUM_THREADS": 1})
     model = SegmentationModel(adapter, {"resize_type": "standard", "soft_threshold": 0.5}, preload=True)
     for frame in captured(source):
         model(frame)

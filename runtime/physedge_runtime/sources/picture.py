@@ -34,15 +34,22 @@ def read_picture(path: Path) -> tuple[NDArray[np.uint8], Colour]:
         encoded = path.read_bytes()
     except OSError as error:
         raise _unreadable(path, error.strerror or "it cannot be opened") from error
-    try:
-        pixels = _decode_by_opencv(encoded)
-        colour = Colour.BGR
-    except EnvironmentFault:
-        pixels = _decode_by_pillow(encoded)
-        colour = Colour.RGB
+    pixels, colour = decode_picture(encoded)
     if pixels is None:
         raise _unreadable(path, "its content is no picture" if encoded else "it is empty")
     return pixels, colour
+
+
+def decode_picture(encoded: bytes) -> tuple[NDArray[np.uint8] | None, Colour]:
+    """The pixels of an encoded picture, uint8 (height, width, 3), None where it is none; and their channel order.
+
+    Raises:
+        EnvironmentFault: Neither OpenCV nor Pillow is installed (`PE-ENV-001`).
+    """
+    try:
+        return _decode_by_opencv(encoded), Colour.BGR
+    except EnvironmentFault:
+        return _decode_by_pillow(encoded), Colour.RGB
 
 
 def _decode_by_opencv(encoded: bytes) -> NDArray[np.uint8] | None:

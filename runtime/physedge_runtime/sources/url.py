@@ -1,4 +1,4 @@
-"""A network camera: RTSP or HTTP (MJPEG and what else FFmpeg reads), without its password in any message."""
+"""A network camera: motion JPEG over HTTP, RTSP, and what else FFmpeg reads, without its password in any message."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from physedge_runtime.frame import Colour, Frame
 from physedge_runtime.sources.base import SignalLost, SourceInfo
+from physedge_runtime.sources.mjpeg import MjpegConnection, connect_mjpeg
 from physedge_runtime.sources.opencv import frame_period_ns, import_opencv, is_picture
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class UrlSource:
         self._name = redact_url(url)
         self._clock = clock
         self._read_timeout_ms = read_timeout_ms
+        self._mjpeg: MjpegConnection | None = None
         self._capture: cv2.VideoCapture | None = None
         self._period_ns: int | None = None
         self._next_id = 0
@@ -53,8 +55,19 @@ class UrlSource:
         Raises:
             SignalLost: Nobody answers, or what is sent is no video (`PE-SRC-006`).
         """
-        if self._capture is not None:
+        if self._capture is not None or self._mjpeg is not None:
             return
+        if self._url.lower().startswith("http"):
+            self._mjpeg = connect_mjpeg(
+                self._url,
+                self._name,
+                clock=self._clock,
+                timeout_s=_OPEN_TIMEOUT_MS / 1000,
+                read_s=self._read_timeout_ms / 1000,
+                first_id=self._next_id,
+            )
+            if self._mjpeg is not None:
+                return
         cv2 = import_opencv()
         limits = [
             *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _OPEN_TIMEOUT_MS),
@@ -69,15 +82,18 @@ class UrlSource:
                 expected="a network camera that is switched on and lets this user in",
                 next_step="check the address, the user and the password, and try it with ffprobe",
             )
-        # An MJPEG stream states no rate of its own and FFmpeg then says 25: the stream measures, this is a first guess.
         self._capture, self._period_ns = capture, frame_period_ns(capture)
 
     def read(self) -> Frame | None:
-        """The next picture, stamped when its last byte had arrived.
+        """The next picture, stamped when its last byte had arrived; None in place of one that came in part.
 
         Raises:
             SignalLost: The connection broke or fell silent (`PE-SRC-008`).
         """
+        if self._mjpeg is not None:
+            frame = self._mjpeg.read()
+            self._next_id = self._mjpeg.next_id
+            return frame
         assert self._capture is not None
         if not self._capture.grab():
             raise SignalLost(
@@ -96,6 +112,9 @@ class UrlSource:
 
     def close(self) -> None:
         """Disconnect."""
+        if self._mjpeg is not None:
+            self._mjpeg.close()
+            self._mjpeg = None
         if self._capture is not None:
             self._capture.release()
             self._capture = None
