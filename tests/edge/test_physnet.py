@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -346,3 +347,13 @@ def test_a_specification_holds_frame_and_growth_together() -> None:
     ):
         with pytest.raises(ValueError, match=words):
             ModelSpec.model_validate({**content, **change})
+
+
+def test_inspect_shows_the_cost_of_a_classifier(capsys: pytest.CaptureFixture[str]) -> None:
+    from physedge.cli.app import main
+
+    with pytest.raises(SystemExit) as ended:
+        main(["inspect", "physnet_e", "--size", "128", "--json"])
+    assert not ended.value.code
+    told = json.loads(capsys.readouterr().out)
+    assert (told["parameters"], told["height"]) == (1_183_319, 128)

@@ -41,13 +41,19 @@ def _show_network(name: str, side_px: int | None, physics: str, json_output: boo
     from rich.table import Table
 
     from physedge.models.cost import count
-    from physedge.models.registry import find
+    from physedge.models.registry import factory_options, find, load_factory
 
     entry = find(name)
     frame = entry.spec.frame
     assert frame is not None
     height, width = (side_px, side_px) if side_px else (frame.height, frame.width)
-    module = entry.build(classes=entry.spec.output_channels, channels=frame.colour.channels, physics=physics)
+    growth = entry.spec.growth
+    if growth is not None:  # four pixels a cell
+        growth = growth.model_copy(update={"cells": height // 4})
+    options = factory_options(entry.spec.model_copy(update={"growth": growth}))
+    if "physics" in (load_factory(entry.factory).__kwdefaults__ or {}):
+        options["physics"] = physics
+    module = entry.build(**options)
     cost = count(module, (height, width), channels=frame.colour.channels)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("part", "parameters", "MACs", "FLOPs"):

@@ -1,0 +1,122 @@
+"""`physnet_e` on one core: full precision against INT8, the growth block's share, and how long an export takes.
+
+    python benchmarks/physnet_speed.py --size 224
+
+Times are CPU time of one thread, in one interleaved run; weights are untrained, which changes no time. The growth block
+is exported alone (density, D and rho in) and timed on the same engine as the network.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import time
+from functools import partial
+
+import numpy as np
+import openvino
+import torch
+from machine import machine_line
+
+from physedge.deploy.judge import Graph
+from physedge.models.blocks.growth import Growth
+from physedge.models.registry import factory_options, find
+from physedge.models.reparameterise import reparameterise
+from physedge_calibrate.bench import run_bench
+from physedge_calibrate.quantize import quantize_unsigned
+from physedge_export.passes.table import apply_passes
+from physedge_export.quiet import strict_tracing
+from physedge_export.trace import trace
+from physedge_runtime.engines import EngineRequest, open_engine
+from physedge_runtime.frame import Fit, FrameSpec
+from physedge_runtime.growth import GrowthSpec
+
+
+def growth_graph(spec: GrowthSpec) -> bytes:
+    """The block alone, from u, D and rho to the snapshots."""
+    cells = spec.cells
+    inputs = (torch.rand(1, 1, cells, cells), torch.full((1, 1, 1, 1), 0.1), torch.full((1, 1, 1, 1), 0.01))
+    with strict_tracing():
+        program = torch.onnx.export(
+            Growth(spec).eval(),
+            inputs,
+            input_names=["u", "D", "rho"],
+            output_names=["density"],
+            opset_version=18,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+    assert program is not None
+    graph: bytes = program.model_proto.SerializeToString()
+    return graph
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="physnet_e")
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--integrator", default="split")
+    parser.add_argument("--rounds", type=int, default=64)
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    entry = find(asked.model)
+    growth = GrowthSpec(cells=asked.size // 4, none_class="no_tumor", integrator=asked.integrator)
+    frame = FrameSpec(height=asked.size, width=asked.size, fit=Fit.LETTERBOX)
+    spec = entry.spec.model_copy(update={"frame": frame, "growth": growth})
+    torch.manual_seed(0)
+    module = reparameterise(entry.build(**factory_options(spec)).eval())
+    wall, cpu = time.perf_counter(), time.process_time()
+    traced, _ = apply_passes(trace(module, spec), "openvino")
+    print(f"trace and passes: {time.process_time() - cpu:.1f} s CPU, {time.perf_counter() - wall:.1f} s on the wall")
+    rng = np.random.default_rng(0)
+    frames = [rng.integers(0, 256, frame.shape).astype(np.uint8) for _ in range(16)]
+    cpu = time.process_time()
+    quantised = quantize_unsigned(
+        traced.model, frames, input_name="frame", float_nodes=traced.float_nodes, engine="openvino"
+    )
+    print(f"INT8 with 16 pictures: {time.process_time() - cpu:.1f} s CPU, {quantised.int8_mac_share:.1%} of the MACs")
+    outputs = {output.name: output.shape for output in traced.outputs}
+
+    def opened(graph: Graph, engine: str) -> object:
+        request = EngineRequest(
+            graph=graph.data,
+            graph_sha256=hashlib.sha256(graph.data).hexdigest(),
+            input_shape=(1, *frame.shape),
+            outputs=outputs,
+            threads=1,
+        )
+        return open_engine(engine, request).__enter__()
+
+    full, int8 = (
+        Graph(entry="fp32", precision="fp32", data=traced.model),
+        Graph(entry="int8", precision="int8", data=quantised.model),
+    )
+    candidates = {
+        f"{engine} {graph.entry}": partial(opened(graph, engine).infer, frames[0][np.newaxis])  # type: ignore[attr-defined]
+        for engine in ("openvino", "onnxruntime")
+        for graph in (full, int8)
+    }
+    core = openvino.Core()
+    block = core.compile_model(core.read_model(growth_graph(growth)), "CPU", {"INFERENCE_NUM_THREADS": 1})
+    state = {
+        "u": rng.random((1, 1, growth.cells, growth.cells)).astype(np.float32),
+        "D": np.full((1, 1, 1, 1), 0.1, np.float32),
+        "rho": np.full((1, 1, 1, 1), 0.01, np.float32),
+    }
+    request = block.create_infer_request()
+    candidates["openvino growth block"] = partial(request.infer, state)
+    bench = run_bench(candidates, rounds=asked.rounds, generator=np.random.default_rng(0))
+    times = {timing.name: timing.cpu_median_ms for timing in bench.timings}
+    print(f"{asked.model} at {asked.size}x{asked.size}, {growth.integrator}, {asked.rounds} rounds\n")
+    print("| candidate | CPU ms, median | against full precision of the same engine |\n|---|---|---|")
+    for name, value in times.items():
+        base = times.get(f"{name.split()[0]} fp32", value)
+        print(f"| {name} | {value:.2f} | {base / value:.2f}x |")
+    print(f"\ngrowth block: {times['openvino growth block'] / times['openvino fp32']:.1%} of the network's time")
+    print(machine_line())
+
+
+if __name__ == "__main__":
+    main()
