@@ -89,6 +89,7 @@ def _options(asked: argparse.Namespace, growth: tuple[str, ...], seed: int, outp
         augment=None,
         output=output,
         weights=None,
+        teacher=None,
         epochs=asked.epochs,
         batch=16,
         learning_rate=2e-3,

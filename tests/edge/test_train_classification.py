@@ -112,6 +112,7 @@ def _words(**changes: Any) -> TrainOptions:
         "augment": None,
         "output": None,
         "weights": None,
+        "teacher": None,
         "epochs": 1,
         "batch": 4,
         "learning_rate": 0.01,
