@@ -28,7 +28,7 @@ def draw_profiles(path: Path, profiles: Sequence[Profile]) -> None:
     figure = Figure(figsize=(14, height), layout="constrained")
     FigureCanvasAgg(figure)
     whole, parts = figure.subplots(1, 2, width_ratios=(2, 3))
-    colours = dict(zip(KINDS, _COLOURS, strict=True))
+    colours: dict[str, str] = dict(zip(KINDS, _COLOURS, strict=True))
     for row, one in enumerate(profiles):
         _bar(whole, row, one.by_kind(), colours, height=0.6)
         furthest = max(one.sum_ms, one.whole_ms)
