@@ -102,7 +102,7 @@ private:
             (void)form;
             if (value.find(name) != nullptr) continue;
             bool needed = required != nullptr && std::any_of(required->items.begin(), required->items.end(),
-                                                             [&](const Json& one) { return one.text == name; });
+                                                             [&name = name](const Json& one) { return one.text == name; });
             // Python would fill its default in and write it down.
             note(needed ? Fit::wrong : Fit::coercible, path.empty() ? name : path + "." + name, "is missing");
         }
