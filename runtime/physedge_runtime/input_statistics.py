@@ -27,14 +27,14 @@ def input_statistics(inputs: NDArray[Any], spec: FrameSpec | None) -> dict[str, 
     """The statistics of one prepared input, by name.
 
     Args:
-        inputs: uint8 (height, width, channel) as `physedge_runtime.resize.prepare` gives it, or float32 (voltage,).
+        inputs: uint8 (height, width, channel) as `physedge_runtime.resize.prepare` gives it, or float32 (voltage,), or (2, voltage) with the reference first.
         spec: The declared form of the picture; None for voltages.
 
     Returns:
         Of a picture, fractions from 0 to 1: `brightness`, the mean; `contrast`, the standard deviation; `dark share`
         and `bright share` of the pixels; `red share` and `blue share` of the mean channels, 1/3 for grey; `sharpness`,
-        the mean step from pixel to pixel along a row over the contrast. Of voltages: `level`, the decimal logarithm of
-        the root mean square; `offset`, the mean over it; `peak`, the largest over it.
+        the mean step from pixel to pixel along a row over the contrast. Of voltages, or of their
+        change over the reference: `level`, the decimal logarithm of the root mean square; `offset`, the mean over it; `peak`, the largest over it.
     """
     return _of_voltages(inputs) if spec is None else _of_picture(inputs, spec.colour)
 
@@ -72,7 +72,11 @@ def _red_and_blue(means: list[float], colour: Colour) -> tuple[float, float]:
 
 
 def _of_voltages(voltages: NDArray[np.float32]) -> dict[str, float]:
-    values = np.asarray(voltages, np.float64).reshape(-1)
+    values = np.asarray(voltages, np.float64)
+    if values.ndim == 2:
+        # A change is judged against its reference: neither the current nor the unit of the device matters.
+        values = (values[1] - values[0]) / max(float(np.sqrt(np.mean(np.square(values[0])))), _SILENCE)
+    values = values.reshape(-1)
     level = max(float(np.sqrt(np.mean(np.square(values)))), _SILENCE)
     found = (float(np.log10(level)), float(values.mean()) / level, float(np.abs(values).max()) / level)
     return dict(zip(VOLTAGE_STATISTICS, found, strict=True))

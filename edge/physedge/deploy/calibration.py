@@ -24,7 +24,7 @@ from physedge_runtime.resize import prepare
 
 Advance = Callable[[], object]
 
-_TRIALS = 16
+TRIALS = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +105,7 @@ def choose_calibration(
         [entry.name for entry in prints], [entry.file_sha256 for entry in prints], table, labels, count=count, seed=seed
     )
     others = sorted(set(range(len(pool))) - set(chosen.indices)) or list(chosen.indices)
-    spaced = [others[place] for place in np.linspace(0, len(others) - 1, min(_TRIALS, len(others))).astype(int)]
+    spaced = [others[place] for place in np.linspace(0, len(others) - 1, min(TRIALS, len(others))).astype(int)]
     return Calibration(
         chosen=chosen,
         inputs=tuple(prepare(Frame(pixels=read_picture(pool[index])), spec) for index in chosen.indices),

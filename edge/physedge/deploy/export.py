@@ -39,6 +39,7 @@ from physedge_calibrate.tolerance import Tolerance, standard
 from physedge_runtime.bundle import read_bundle, write_atomically
 from physedge_runtime.device import this_device
 from physedge_runtime.errors import UsageError
+from physedge_runtime.frame import VoltageSpec
 from physedge_runtime.keys import ANYBODY
 from physedge_runtime.manifest import DataRecord, Manifest, Output, TrustRecord, VerdictRecord
 from physedge_runtime.verdict import Verdict
@@ -261,6 +262,8 @@ def _read_data(
         samples = with_strata(samples, options.strata, root=options.data)
     if options.calibration is None:
         return None, samples
+    if network.spec.voltages is not None:
+        return _read_voltages(options, network.spec.voltages, samples, progress), samples
     pool = calibration_pool(options.calibration)
     assert network.spec.frame is not None
     with progress("choosing calibration pictures, looking for leaks", len(pool) + len(samples)) as advance:
@@ -274,6 +277,17 @@ def _read_data(
             advance=advance,
         )
     return calibration, samples
+
+
+def _read_voltages(
+    options: ExportOptions, spec: VoltageSpec, samples: Sequence[Sample], progress: Progress
+) -> Calibration:
+    from physedge.deploy.voltage_calibration import choose_voltage_calibration, voltage_pool
+
+    assert options.calibration is not None
+    pool = voltage_pool(options.calibration, spec)
+    with progress("choosing calibration measurements, looking for leaks", len(pool) + len(samples)) as advance:
+        return choose_voltage_calibration(pool, samples, seed=options.seed, advance=advance)
 
 
 def _trace(

@@ -16,6 +16,10 @@ from physedge.physics.eit.embed import STRENGTHS, EmbeddedPhysics, embed, protoc
 from physedge.physics.eit.pixels import IMAGE_PX
 from physedge_runtime.errors import UsageError
 from physedge_runtime.frame import VoltageSpec
+from physedge_runtime.spec import SignalSpec
+
+_ORDER_LIMIT = 0.5
+"""Misfit of a reference to the homogeneous body: some per cent where it is one, about 1 for electrodes in disorder."""
 
 
 class DiskOutput(nn.Module):
@@ -98,16 +102,26 @@ class ImpedanceNetwork(nn.Module):
         residual = self.doubts.residual(difference, self.operator(image))
         # The spread that the prior leaves, wider where the data fit worse than they should.
         spread = self.deviation * residual.clamp(1.0, 100.0).unsqueeze(2)
-        signals = {"trust_electrode": blame, "trust_residual": residual}
+        signals = {
+            "trust_electrode": blame,
+            "trust_residual": residual,
+            "trust_order": self.difference.misfit(voltages[:, 0]),
+        }
         if self.doubts.has_pairs:
             signals["trust_reciprocity"] = self.doubts.reciprocity(voltages)
         return {"image": image[:, 0], "linear_image": linear[:, 0], "deviation": spread, **signals}
 
     @property
-    def trust_meanings(self) -> Mapping[str, str]:
-        """What each signal means where it is high."""
-        return {
-            "electrode": "its voltages do not fit the others",
-            "residual": "the image does not explain the voltages",
-            "reciprocity": "current and voltage electrodes do not change places",
+    def trust_signals(self) -> Mapping[str, SignalSpec]:
+        """What each signal means; their limits are fitted at export, but for that of the order of the electrodes."""
+        signals = {
+            "electrode": SignalSpec(reason="its voltages do not fit the others", each="electrode"),
+            "residual": SignalSpec(reason="the image does not explain the voltages"),
+            "order": SignalSpec(
+                reason="the reference is not that of this body: electrodes in another order, or another protocol",
+                void_above=_ORDER_LIMIT,
+            ),
         }
+        if self.doubts.has_pairs:
+            signals["reciprocity"] = SignalSpec(reason="current and voltage electrodes do not change places")
+        return signals

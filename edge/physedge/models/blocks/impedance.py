@@ -55,6 +55,11 @@ class VoltageDifference(nn.Module):
         power = reference.square().sum(dim=1, keepdim=True) + _FLOOR
         return (reference * self.frame).sum(dim=1, keepdim=True) / power
 
+    def misfit(self, reference: Tensor) -> Tensor:
+        """(batch, 1): distance of a reference from the homogeneous body after scaling, over that body's size."""
+        apart = self.common_gain(reference) * reference - self.frame
+        return (apart.square().sum(dim=1, keepdim=True) / (self.frame.square().sum() + _FLOOR)).sqrt()
+
     def load(self, physics: EmbeddedPhysics) -> None:
         """Take the physics over."""
         self.frame.copy_(torch.from_numpy(physics.frame))
