@@ -46,6 +46,10 @@ def emulating_session(model: bytes, *, threads: int) -> InferenceSession:
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-def with_batch_axis(image: NDArray[np.generic]) -> NDArray[np.generic]:
-    """A picture (height, width, channel) or a vector as the graph takes it, with a batch axis of 1 in front."""
-    return image if image.ndim in (2, 4) else image[np.newaxis]
+def with_batch_axis(frame: NDArray[np.generic]) -> NDArray[np.generic]:
+    """A frame as the graph takes it, with a batch axis of 1 in front.
+
+    A frame is (height, width, channel), (voltage,), or (2, voltage) with its reference; what has the axis keeps it.
+    """
+    has_axis = frame.ndim == 4 or (frame.ndim == 2 and len(frame) == 1)
+    return frame if has_axis else frame[np.newaxis]

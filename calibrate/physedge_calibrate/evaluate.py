@@ -14,9 +14,11 @@ from typing import Any
 from physedge_calibrate.class_folders import read_class_folders
 from physedge_calibrate.dataset import read_labelled
 from physedge_calibrate.evaluate_classification import evaluate_classification, hold_classification
+from physedge_calibrate.evaluate_reconstruction import evaluate_reconstruction
 from physedge_calibrate.evaluate_segmentation import evaluate_segmentation
 from physedge_calibrate.gate import SetLoss
 from physedge_calibrate.samples import Advance, Evaluation, Infer, Sample
+from physedge_calibrate.voltage_frames import read_voltage_samples
 from physedge_runtime.errors import UsageError
 from physedge_runtime.spec import ModelSpec, Task
 
@@ -38,6 +40,11 @@ class TaskDoor:
     hold: Callable[[Any, Any, int], tuple[tuple[SetLoss, ...], tuple[str, ...]]] = lambda *_: ((), ())
 
 
+def _read_reconstruction(folder: Path, spec: ModelSpec) -> Sequence[Sample]:
+    assert spec.voltages is not None
+    return read_voltage_samples(folder, spec.voltages)
+
+
 TASKS: Mapping[Task, TaskDoor] = MappingProxyType(
     {
         Task.SEGMENTATION: TaskDoor(
@@ -48,6 +55,7 @@ TASKS: Mapping[Task, TaskDoor] = MappingProxyType(
             evaluate=evaluate_classification,
             hold=hold_classification,
         ),
+        Task.RECONSTRUCTION: TaskDoor(read=_read_reconstruction, evaluate=evaluate_reconstruction),
     }
 )
 

@@ -94,7 +94,6 @@ def _classification(outputs: Outputs, spec: ModelSpec, head: Head) -> Classifica
 
 
 def _reconstruction(outputs: Outputs, spec: ModelSpec, head: Head) -> Reconstruction:
-    _ = spec
     return Reconstruction(
         frame_id=head.frame.frame_id,
         captured_ns=head.frame.captured_ns,
@@ -103,7 +102,7 @@ def _reconstruction(outputs: Outputs, spec: ModelSpec, head: Head) -> Reconstruc
         trust=head.trust,
         engine=head.engine,
         image=outputs["image"][0],
-        unit="1",
+        unit=spec.unit,
         maps={
             name: values[0]
             for name, values in outputs.items()

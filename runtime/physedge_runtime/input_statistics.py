@@ -27,14 +27,16 @@ def input_statistics(inputs: NDArray[Any], spec: FrameSpec | None) -> dict[str, 
     """The statistics of one prepared input, by name.
 
     Args:
-        inputs: uint8 (height, width, channel) as `physedge_runtime.resize.prepare` gives it, or float32 (voltage,), or (2, voltage) with the reference first.
+        inputs: uint8 (height, width, channel) as `physedge_runtime.resize.prepare` gives it, float32 (voltage,), or
+            (2, voltage) with the reference first.
         spec: The declared form of the picture; None for voltages.
 
     Returns:
         Of a picture, fractions from 0 to 1: `brightness`, the mean; `contrast`, the standard deviation; `dark share`
         and `bright share` of the pixels; `red share` and `blue share` of the mean channels, 1/3 for grey; `sharpness`,
-        the mean step from pixel to pixel along a row over the contrast. Of voltages, or of their
-        change over the reference: `level`, the decimal logarithm of the root mean square; `offset`, the mean over it; `peak`, the largest over it.
+        the mean step from pixel to pixel along a row over the contrast. Of voltages, or
+        of their change over the reference: `level`, the decimal logarithm of the root mean square; `offset`, the mean
+        over it; `peak`, the largest over it.
     """
     return _of_voltages(inputs) if spec is None else _of_picture(inputs, spec.colour)
 

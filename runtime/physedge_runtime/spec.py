@@ -72,6 +72,7 @@ class ModelSpec(BaseModel):
         threshold: Foreground from this probability on (two classes only).
         frame: The picture taken in; None for voltages.
         voltages: The measurements taken in; None for pictures.
+        unit: Of a reconstructed image; `1` for a plain number.
         normalise: Applied inside the graph.
         float_modules: Class names (`package.module.Class`) whose operators stay in floating point, beside those
             classes that say so
@@ -90,6 +91,7 @@ class ModelSpec(BaseModel):
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
     frame: FrameSpec | None = None
     voltages: VoltageSpec | None = None
+    unit: Annotated[str, Field(max_length=40)] = "1"
     normalise: Normalise = Normalise()
     float_modules: tuple[str, ...] = ()
     trust: dict[SignalName, SignalSpec] = Field(default_factory=dict)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from physedge_runtime.errors import UsageError
-from physedge_runtime.frame import Fit, FrameSpec
+from physedge_runtime.frame import Fit, FrameSpec, VoltageSpec
 from physedge_runtime.growth import GrowthSpec
 from physedge_runtime.spec import ModelSpec, Normalise, Task
 
@@ -23,7 +23,7 @@ class ModelEntry:
 
     Attributes:
         factory: `package.module:function`, as `--model` takes it; called with `classes` and `channels` of the
-        specification.
+        specification, or with its `voltages`.
         spec: Its declaration before training: classes, frame and normalisation are overridden by `train`.
         summary: One line for people.
     """
@@ -64,6 +64,16 @@ def _tumour(name: str) -> ModelSpec:
     )
 
 
+def _impedance(name: str) -> ModelSpec:
+    return ModelSpec(
+        name=name,
+        task=Task.RECONSTRUCTION,
+        intended_use="Research on impedance tomography of tanks. Not a medical device.",
+        voltages=VoltageSpec(count=208, electrodes=16, protocol="adjacent", reference=True),
+        unit="ln(sigma / sigma_reference)",
+    )
+
+
 _TUMOUR_USE = (
     "Research on tumour growth models in classifiers. Not for diagnosis, triage or treatment planning; its density is "
     "an attention map that obeys a growth equation, and D and rho are latent numbers, not measurements of a patient. "
@@ -71,6 +81,16 @@ _TUMOUR_USE = (
 )
 
 REGISTRY: dict[str, ModelEntry] = {
+    "eit_post": ModelEntry(
+        factory="physedge.models.eit_post:eit_post",
+        spec=_impedance("eit_post"),
+        summary="impedance tomography, linear image mended by a small U-Net, 112,401 parameters",
+    ),
+    "eit_unrolled": ModelEntry(
+        factory="physedge.models.eit_unrolled:eit_unrolled",
+        spec=_impedance("eit_unrolled"),
+        summary="impedance tomography, five unrolled steps with a learned prior, 50,730 parameters",
+    ),
     "pmrnet": ModelEntry(
         factory="physedge.models.pmrnet:pmrnet",
         spec=_segmentation("pmrnet"),
@@ -111,6 +131,8 @@ REGISTRY: dict[str, ModelEntry] = {
 
 def factory_options(spec: ModelSpec) -> dict[str, Any]:
     """What a factory is called with for a network of this declaration; what is not declared is not said."""
+    if spec.voltages is not None:
+        return {"voltages": spec.voltages}
     options: dict[str, Any] = {"classes": spec.output_channels}
     if spec.frame is not None:
         options["channels"] = spec.frame.colour.channels

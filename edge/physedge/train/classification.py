@@ -83,6 +83,15 @@ class ClassificationRecipe:
         counts = np.bincount(labels, minlength=len(self._spec.classes))
         self._weights = torch.from_numpy(len(labels) / (len(counts) * counts)).float()
 
+    def begin(self, network: nn.Module, examples: PreparedExamples[ClassifiedFile]) -> None:
+        """Everything is learnt by descent."""
+        _ = network, examples
+
+    def end(self, network: nn.Module, examples: PreparedExamples[ClassifiedFile]) -> bool:
+        """Nothing follows."""
+        _ = network, examples
+        return False
+
     def loss(
         self, network: nn.Module, frames: Tensor, truths: Tensor, generator: torch.Generator, size: tuple[int, int]
     ) -> Tensor:

@@ -12,12 +12,14 @@ from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import ProgressBar
 from torch import nn
 
+from physedge.data.prepared import PreparedExamples
 from physedge.data.splits import Splits
 from physedge.deploy.network import load_weights
 from physedge.models.registry import factory_options, find, load_factory
@@ -28,7 +30,8 @@ from physedge.train.module import Training
 from physedge.train.options import TrainOptions
 from physedge.train.recipe import FinalScores, Recipe
 from physedge.train.recipes import recipe_for
-from physedge.train.record import BestScore, RunRecorder
+from physedge.train.reconstruction import declared_voltages
+from physedge.train.record import BestScore, RunRecorder, save_weights
 from physedge.train.run_files import BEST_WEIGHTS, SPEC, VALIDATION, write_text
 from physedge.train.start import start_run
 from physedge_runtime.frame import FrameSpec
@@ -101,6 +104,7 @@ def fit(
     if options.weights is not None and checkpoint is None:
         begin_with(network, options.weights, build_network(options, spec, for_training=False))
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's overload lacks it
+    recipe.begin(network, train)
     module = Training(network, recipe, options, validation_count=len(val))
     data = TrainingData(train=train, val=val, batch=options.batch, workers=options.workers, seed=options.seed)
     recorder = RunRecorder(options.output, recipe, epochs=options.epochs, report=report)
@@ -116,7 +120,7 @@ def fit(
         best=recorder.best,
         splits=splits,
         epochs_seconds=sum(row["seconds"] for row in recorder.rows),
-        scores=_finish(options, spec, recipe, splits, recorder, progress) if is_main else None,
+        scores=_finish(options, spec, recipe, train, splits, recorder, progress) if is_main else None,
     )
 
 
@@ -124,12 +128,15 @@ def _finish(
     options: TrainOptions,
     spec: ModelSpec,
     recipe: Recipe,
+    train: PreparedExamples[Any],
     splits: Splits,
     recorder: RunRecorder,
     progress: Progress,
 ) -> FinalScores:
     network = build_network(options, spec, for_training=False)
     load_weights(network, options.output / BEST_WEIGHTS)
+    if recipe.end(network, train):
+        save_weights(network, options.output / BEST_WEIGHTS)
     with progress("scoring the best weights", len(splits.val)) as advance:
         scores = recipe.final(network, splits.val, advance=advance)
     write_text(options.output / VALIDATION, scores.table())
@@ -144,7 +151,8 @@ def spec_of(options: TrainOptions) -> ModelSpec:
         name = options.model.rpartition(":")[2].lower()
         return ModelSpec(name=name, task=options.task, classes=options.classes, frame=frame)
     entry = find(options.model)
-    assert entry.spec.frame is not None
+    if entry.spec.frame is None:
+        return entry.spec.model_copy(update={"voltages": declared_voltages(options.data)})
     frame = replace(frame, fit=entry.spec.frame.fit)
     normalise = entry.spec.normalise
     if len(normalise.mean) > 1 and options.colour.channels == 1:

@@ -69,6 +69,14 @@ class Recipe(Protocol):
         """Look at the training set, for example for the balance of its classes."""
         ...
 
+    def begin(self, network: nn.Module, examples: PreparedExamples[Any]) -> None:
+        """Give a fresh network what it does not learn by descent, for example its body's physics."""
+        ...
+
+    def end(self, network: nn.Module, examples: PreparedExamples[Any]) -> bool:
+        """Fit what follows from trained weights, for example a covariance; whether anything was changed."""
+        ...
+
     def loss(
         self, network: nn.Module, frames: Tensor, truths: Tensor, generator: torch.Generator, size: tuple[int, int]
     ) -> Tensor:

@@ -8,12 +8,17 @@ from types import MappingProxyType
 from physedge.train.classification import ClassificationRecipe
 from physedge.train.options import TrainOptions
 from physedge.train.recipe import Recipe
+from physedge.train.reconstruction import ReconstructionRecipe
 from physedge.train.segmentation import SegmentationRecipe
 from physedge_runtime.errors import UsageError
 from physedge_runtime.spec import ModelSpec, Task
 
 RECIPES: Mapping[Task, Callable[[ModelSpec, TrainOptions], Recipe]] = MappingProxyType(
-    {Task.SEGMENTATION: SegmentationRecipe, Task.CLASSIFICATION: ClassificationRecipe}
+    {
+        Task.SEGMENTATION: SegmentationRecipe,
+        Task.CLASSIFICATION: ClassificationRecipe,
+        Task.RECONSTRUCTION: ReconstructionRecipe,
+    }
 )
 
 

@@ -57,6 +57,15 @@ class SegmentationRecipe:
     def fit_to(self, examples: PreparedExamples[LabelledFile]) -> None:
         """Nothing depends on the training set."""
 
+    def begin(self, network: nn.Module, examples: PreparedExamples[LabelledFile]) -> None:
+        """Everything is learnt by descent."""
+        _ = network, examples
+
+    def end(self, network: nn.Module, examples: PreparedExamples[LabelledFile]) -> bool:
+        """Nothing follows."""
+        _ = network, examples
+        return False
+
     def loss(
         self, network: nn.Module, frames: Tensor, truths: Tensor, generator: torch.Generator, size: tuple[int, int]
     ) -> Tensor:

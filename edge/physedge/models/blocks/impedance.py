@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _QUIET_SHARE = 0.05
 _FLOOR = 1e-12
+_NEVER = 1e9
+_CALM = 0.5
 
 
 def _float(shape: tuple[int, ...]) -> Tensor:
@@ -140,9 +142,9 @@ class ForwardOperator(nn.Module):
 class Doubts(nn.Module):
     """What the voltages themselves say about the measurement; every number rises with doubt.
 
-    `reciprocity` needs no model: current and voltage electrodes change places. `blame` says by how much the squared
-    whitened difference falls when an electrode is left out, in units of what that does on clean data; the largest
-    names the suspect. `residual` is the whitened rest that the image does not explain.
+    `reciprocity` needs no model: current and voltage electrodes change places. `blame` says by how much the whitened
+    difference falls when an electrode is left out, against the same of all other electrodes; the largest names the
+    suspect. `residual` is the whitened rest that the image does not explain.
 
     Covariances are those of clean simulated data (`learn`).
     """
@@ -168,7 +170,7 @@ class Doubts(nn.Module):
         self.register_buffer("blame_scale", torch.ones(spec.electrodes))
         self.register_buffer("residual_mean", _float((spec.count,)))
         self.register_buffer("residual_whitener", _float((spec.count, spec.count)))
-        self.register_buffer("limit", torch.full((), torch.inf))
+        self.register_buffer("limit", torch.full((), _NEVER))
         self.has_pairs = len(first) > 0
 
     def reciprocity(self, voltages: Tensor) -> Tensor:
@@ -178,7 +180,16 @@ class Doubts(nn.Module):
         return (apart.square().sum(dim=1, keepdim=True) / (now.square().sum(dim=1, keepdim=True) + _FLOOR)).sqrt()
 
     def blame(self, difference: Tensor) -> Tensor:
-        """(batch, electrode), about 1 on clean data."""
+        """(batch, electrode), about 1 on clean data: how far one electrode stands out from the others.
+
+        What all electrodes share, as noise, is no reason to leave one of them out: each is held against the mean of
+        the others, the worst left aside.
+        """
+        size = self._raw_blame(difference)
+        usual = (size.sum(dim=1, keepdim=True) - size.amax(dim=1, keepdim=True)) / (size.shape[1] - 1)
+        return size * (1.0 + _CALM) / (usual + _CALM)
+
+    def _raw_blame(self, difference: Tensor) -> Tensor:
         part = torch.einsum("emv,bv->bem", self.blame_weight, difference)
         return part.square().mean(dim=2).sqrt() / self.blame_scale
 
@@ -188,24 +199,38 @@ class Doubts(nn.Module):
         return torch.where(worst > self.limit, place + 1, torch.zeros_like(place))
 
     @torch.no_grad()
-    def learn(self, differences: Tensor, touches: Tensor) -> None:
-        """Take the covariance of clean data over, for `blame`.
+    def learn(self, differences: Tensor, touches: Tensor, rate: float = 0.01) -> None:
+        """Take the covariance of clean data over, for `blame`, and the limit from where on an electrode is left out.
+
+        The limit is the largest blame that `rate` of clean frames exceed, each judged by the covariance of the other
+        half: a covariance flatters the frames that it was taken from.
 
         Args:
-            differences: (sample, voltage).
+            differences: (sample, voltage); neighbours may be of one body.
             touches: bool (electrode, voltage): which voltages an electrode has to do with.
+            rate: Of false alarms.
         """
+        middle = len(differences) // 2
+        halves = differences[:middle], differences[middle:]
+        worst = []
+        for seen, judged in (halves, halves[::-1]):
+            self._learn_covariance(seen, touches)
+            worst.append(self.blame(judged).amax(dim=1))
+        self._learn_covariance(differences, touches)
+        self.limit.copy_(torch.quantile(torch.cat(worst), 1.0 - rate))
+
+    def _learn_covariance(self, differences: Tensor, touches: Tensor) -> None:
         values = differences.double()
         precision = torch.linalg.inv(_covariance(values))
-        whole = values @ precision
         self.blame_weight.zero_()
+        self.blame_scale.fill_(1.0)
         for electrode, rows in enumerate(touches):
             place = rows.nonzero()[:, 0]
             block = torch.linalg.cholesky(precision[place][:, place])
             # r' B^-1 r is what the squared length loses when these rows are left out (B = L L').
             weight = torch.linalg.solve_triangular(block, precision[place], upper=False)
             self.blame_weight[electrode, : len(place)] = weight.float()
-            self.blame_scale[electrode] = _rms_of_rows(whole[:, place], block, self.blame_weight.shape[1])
+        self.blame_scale.copy_(self._raw_blame(differences).square().mean(dim=0).sqrt())
 
     @torch.no_grad()
     def learn_residual(self, rests: Tensor) -> None:
@@ -218,16 +243,6 @@ class Doubts(nn.Module):
         self.residual_mean.copy_(values.mean(dim=0))
         precision = torch.linalg.inv(_covariance(values - values.mean(dim=0)))
         self.residual_whitener.copy_(torch.linalg.cholesky(precision).T)
-
-    @torch.no_grad()
-    def learn_limit(self, blames: Tensor, rate: float = 0.01) -> None:
-        """From where on an electrode is left out: the largest blame that `rate` of clean frames exceed.
-
-        Args:
-            blames: (sample, electrode) of clean data.
-            rate: Of false alarms.
-        """
-        self.limit.copy_(torch.quantile(blames.amax(dim=1), 1.0 - rate))
 
     def residual(self, difference: Tensor, explained: Tensor) -> Tensor:
         """(batch, 1): the whitened rest, about 1 on clean data."""
@@ -245,9 +260,3 @@ def _covariance(values: Tensor) -> Tensor:
     share = min(0.5, size / (20.0 * count))
     drawn: Tensor = (1.0 - share) * bare + share * torch.diag(bare.diagonal())
     return drawn
-
-
-def _rms_of_rows(rows: Tensor, block: Tensor, most: int) -> Tensor:
-    white = torch.linalg.solve_triangular(block, rows.T, upper=False)
-    size: Tensor = (white.square().sum(dim=0).mean() / most).sqrt().float()
-    return size
