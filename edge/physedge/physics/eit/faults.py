@@ -16,7 +16,9 @@ Fault = Callable[[Frame, VoltageProtocol, int, np.random.Generator], NDArray[np.
 _DEAD_LEVEL = 1e-3
 
 
-def dead(frame: Frame, protocol: VoltageProtocol, electrode: int, generator: np.random.Generator) -> NDArray[np.float64]:
+def dead(
+    frame: Frame, protocol: VoltageProtocol, electrode: int, generator: np.random.Generator
+) -> NDArray[np.float64]:
     """No contact: what touches the electrode reads noise."""
     changed = np.array(frame, np.float64)
     lost = protocol.touches()[electrode]
