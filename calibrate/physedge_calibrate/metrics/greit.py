@@ -23,7 +23,7 @@ class GreitFigures:
         position_error: Radius of the target less radius of the image's centre: positive if it is drawn inwards.
         resolution: Root of the share of the disk that the quarter-maximum set covers.
         shape_deformation: Share of that set outside the circle of its own area around its centre.
-        ringing: Sum of the opposite sign outside that circle over the sum inside.
+        ringing: Sum of the opposite sign outside that circle over the sum inside; infinite where nothing is inside.
     """
 
     amplitude_response: float
@@ -61,12 +61,13 @@ def greit_figures(
     middle = (float((x[quarter] * weight).sum() / weight.sum()), float((y[quarter] * weight).sum() / weight.sum()))
     pixel_area = (2 / side) ** 2
     circle = np.hypot(x - middle[0], y - middle[1]) <= np.sqrt(quarter.sum() * pixel_area / np.pi)
+    shadow, core = -signed[~circle & (signed < 0)].sum(), signed[circle].sum()
     return GreitFigures(
         amplitude_response=float(signed.sum() * pixel_area / (abs(amplitude) * np.pi * radius**2)),
         position_error=float(np.hypot(*centre) - np.hypot(*middle)),
         resolution=float(np.sqrt(quarter.sum() / inside.sum())),
         shape_deformation=float((quarter & ~circle).sum() / quarter.sum()),
-        ringing=float(-signed[~circle & (signed < 0)].sum() / signed[circle].sum()),
+        ringing=float(shadow / core) if core > 0 else float("inf"),
     )
 
 

@@ -108,7 +108,7 @@ class ImpedanceNetwork(nn.Module):
             "trust_order": self.difference.misfit(voltages[:, 0]),
         }
         if self.doubts.has_pairs:
-            signals["trust_reciprocity"] = self.doubts.reciprocity(voltages)
+            signals["trust_reciprocity"] = self.doubts.reciprocity(difference, self.difference.frame)
         return {"image": image[:, 0], "linear_image": linear[:, 0], "deviation": spread, **signals}
 
     @property

@@ -16,6 +16,7 @@ from physedge_runtime.resize import Geometry
 from physedge_runtime.results import Classification, Reconstruction, Result, Segmentation, Signal, TrustState
 from physedge_runtime.sinks.density import draw_density
 from physedge_runtime.sinks.measure import way_to_grid
+from physedge_runtime.sinks.tank import draw_tank
 from physedge_runtime.sources.opencv import import_opencv
 from physedge_runtime.stream.streamed import StreamedFrame, StreamInfo, Withdrawal
 
@@ -65,6 +66,9 @@ class Overlay:
 
     def _picture(self, frame: Frame, result: Result | None) -> Picture:
         pixels = frame.pixels
+        if self._info.voltage_spec is not None:
+            answer = result if isinstance(result, Reconstruction) else None
+            return draw_tank(self._cv2, answer, self._info.voltage_spec)
         if pixels.ndim == 1:
             return self._map(result.image) if isinstance(result, Reconstruction) else _dark(_VOLTAGES_CANVAS)
         if pixels.ndim == 2 or pixels.shape[2] == 1:

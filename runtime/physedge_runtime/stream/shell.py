@@ -404,4 +404,5 @@ def _stream_info(net: Answering, source: Source, options: StreamOptions) -> Stre
         bundle_trust=getattr(net, "bundle_trust", ""),
         max_age_ms=options.oldest_ms(live=source.info.live),
         frame_spec=getattr(spec, "frame", None),
+        voltage_spec=getattr(spec, "voltages", None),
     )

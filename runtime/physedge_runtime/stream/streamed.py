@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from physedge_runtime.frame import Frame, FrameSpec
+from physedge_runtime.frame import Frame, FrameSpec, VoltageSpec
 from physedge_runtime.results import Result, Signal, StageTimes, Trust
 
 
@@ -118,6 +118,7 @@ class StreamInfo:
         bundle_trust: Who vouches for the bundle, in words; empty where the network came without one.
         max_age_ms: Above it an answer is withdrawn; None for never.
         frame_spec: How a picture is brought to the network's grid; None for voltages or where it is not known.
+        voltage_spec: What is measured, and on what body; None for pictures or where it is not known.
     """
 
     source: str
@@ -129,3 +130,4 @@ class StreamInfo:
     bundle_trust: str = ""
     max_age_ms: float | None = None
     frame_spec: FrameSpec | None = None
+    voltage_spec: VoltageSpec | None = None

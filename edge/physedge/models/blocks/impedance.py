@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _QUIET_SHARE = 0.05
 _FLOOR = 1e-12
 _NEVER = 1e9
-_CALM = 0.5
+_CALM = 1.5
 
 
 def _float(shape: tuple[int, ...]) -> Tensor:
@@ -173,11 +173,13 @@ class Doubts(nn.Module):
         self.register_buffer("limit", torch.full((), _NEVER))
         self.has_pairs = len(first) > 0
 
-    def reciprocity(self, voltages: Tensor) -> Tensor:
-        """(batch, 1): distance of the frame from its reciprocal, over its size."""
-        now = voltages[:, 1]
-        apart = now[:, self.first] - self.ratio * now[:, self.second]
-        return (apart.square().sum(dim=1, keepdim=True) / (now.square().sum(dim=1, keepdim=True) + _FLOOR)).sqrt()
+    def reciprocity(self, difference: Tensor, frame: Tensor) -> Tensor:
+        """(batch, 1): distance of the differences from their reciprocals, over the size of a homogeneous frame.
+
+        Of differences, not of voltages: gains of channels that were there at the reference already cancel in them.
+        """
+        apart = difference[:, self.first] - self.ratio * difference[:, self.second]
+        return (apart.square().sum(dim=1, keepdim=True) / (frame.square().sum() + _FLOOR)).sqrt()
 
     def blame(self, difference: Tensor) -> Tensor:
         """(batch, electrode), about 1 on clean data: how far one electrode stands out from the others.
