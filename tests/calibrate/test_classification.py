@@ -146,11 +146,11 @@ def test_an_evaluation_of_a_classifier(tmp_path: Path) -> None:
     assert found.outputs["mass"].shape == (24, 1)  # type: ignore[attr-defined]
 
 
-def test_a_task_without_a_door_is_named(tmp_path: Path) -> None:
+def test_every_task_reads_samples_of_its_own_kind(tmp_path: Path) -> None:
     spec = ModelSpec.model_validate(
         {"name": "x", "task": "reconstruction", "voltages": {"count": 4, "electrodes": 4, "protocol": "adjacent"}}
     )
-    with pytest.raises(UsageError, match="PE-DATA-014"):
+    with pytest.raises(UsageError, match="PE-DATA-020"):
         read_samples(tmp_path, spec)
 
 

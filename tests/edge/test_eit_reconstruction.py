@@ -234,7 +234,7 @@ def test_unrolled_steps_begin_at_the_linear_image_and_learn() -> None:
     assert network.refinement.priors[0][4].weight.grad.abs().max() > 0  # type: ignore[union-attr,index,operator]
     scores = LearnedRegulariser()(answer["image"].detach()[:, None])
     assert scores.shape == (1,)
-    assert float(scores) >= 0
+    assert float(scores.detach()) >= 0
 
 
 def test_from_simulation_to_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,6 @@ from physedge.train.options import TrainOptions
 from physedge.train.recipe import Recipe
 from physedge.train.reconstruction import ReconstructionRecipe
 from physedge.train.segmentation import SegmentationRecipe
-from physedge_runtime.errors import UsageError
 from physedge_runtime.spec import ModelSpec, Task
 
 RECIPES: Mapping[Task, Callable[[ModelSpec, TrainOptions], Recipe]] = MappingProxyType(
@@ -23,16 +22,5 @@ RECIPES: Mapping[Task, Callable[[ModelSpec, TrainOptions], Recipe]] = MappingPro
 
 
 def recipe_for(spec: ModelSpec, options: TrainOptions) -> Recipe:
-    """How a network of this declaration is trained.
-
-    Raises:
-        UsageError: Nothing trains its task (`PE-TRAIN-008`).
-    """
-    if spec.task not in RECIPES:
-        raise UsageError(
-            "PE-TRAIN-008",
-            found=f"the task {spec.task}",
-            expected=f"a task that can be trained here: {', '.join(RECIPES)}",
-            next_step="train it elsewhere and bring weights and specification to physedge export",
-        )
+    """How a network of this declaration is trained."""
     return RECIPES[spec.task](spec, options)
