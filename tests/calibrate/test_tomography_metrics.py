@@ -31,9 +31,9 @@ def test_a_displaced_target_is_an_error_of_position() -> None:
 
 
 def test_two_lobes_are_a_deformation_and_a_shadow_is_ringing() -> None:
-    lobes = disk(0.0, 0.4, 0.15) + disk(0.0, -0.4, 0.15) - 0.3 * disk(0.6, 0.0, 0.2)
+    lobes = disk(0.0, 0.22, 0.15) + disk(0.0, -0.22, 0.15) - 0.3 * disk(0.6, 0.0, 0.2)
     found = greit_figures(lobes, centre=(0.0, 0.0), radius=0.15, amplitude=1.0)
-    assert found.shape_deformation > 0.9
+    assert found.shape_deformation > 0.25
     assert found.ringing > 0
     mean, deviation = sweep_summary([found, found])
     assert mean.ringing == found.ringing

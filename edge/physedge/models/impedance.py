@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from physedge.models.blocks.impedance import Doubts, ForwardOperator, LinearImages, VoltageDifference
+from physedge.models.blocks.impedance import NEVER, Doubts, ForwardOperator, LinearImages, VoltageDifference
 from physedge.physics.eit.embed import STRENGTHS, EmbeddedPhysics, embed, protocol_of, rank_of
 from physedge.physics.eit.pixels import IMAGE_PX
 from physedge_runtime.errors import UsageError
@@ -113,9 +113,17 @@ class ImpedanceNetwork(nn.Module):
 
     @property
     def trust_signals(self) -> Mapping[str, SignalSpec]:
-        """What each signal means; their limits are fitted at export, but for that of the order of the electrodes."""
+        """What each signal means; limits are fitted at export, but for the order and for what leaves an electrode out.
+
+        From the same limit on an electrode is left out of the image and the answer is called doubtful.
+        """
+        limit = float(self.doubts.limit)
         signals = {
-            "electrode": SignalSpec(reason="its voltages do not fit the others", each="electrode"),
+            "electrode": SignalSpec(
+                reason="its voltages do not fit the others",
+                each="electrode",
+                doubtful_above=limit if limit < NEVER else None,
+            ),
             "residual": SignalSpec(reason="the image does not explain the voltages"),
             "order": SignalSpec(
                 reason="the reference is not that of this body: electrodes in another order, or another protocol",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _QUIET_SHARE = 0.05
 _FLOOR = 1e-12
-_NEVER = 1e9
+NEVER = 1e9
 _CALM = 1.5
 
 
@@ -170,7 +170,7 @@ class Doubts(nn.Module):
         self.register_buffer("blame_scale", torch.ones(spec.electrodes))
         self.register_buffer("residual_mean", _float((spec.count,)))
         self.register_buffer("residual_whitener", _float((spec.count, spec.count)))
-        self.register_buffer("limit", torch.full((), _NEVER))
+        self.register_buffer("limit", torch.full((), NEVER))
         self.has_pairs = len(first) > 0
 
     def reciprocity(self, difference: Tensor, frame: Tensor) -> Tensor:
