@@ -20,6 +20,7 @@ _TITLES = {
     "hd95_px_native": "HD95 at the size of the raw pictures",
     "accuracy": "accuracy",
     "macro_f1": "macro F1",
+    "accuracy_of_tumours": "accuracy among tumours",
     "auroc": "AUROC, one class against the rest",
     "ece": "expected calibration error, 10 bins",
 }
