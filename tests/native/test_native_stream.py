@@ -24,7 +24,7 @@ from physedge_runtime.stream.recording import MAGIC, Record, write_record
 from physedge_runtime.stream.safety import EngineFault, SafetyLimits
 from physedge_runtime.stream.slot import Drop
 
-TRACES = 2000
+TRACES = 2500
 CALLS = 40
 
 

@@ -1,5 +1,6 @@
 #include "stream/safety.hpp"
 
+#include <cstdarg>
 #include <cstdio>
 
 #include "stream/time.hpp"
@@ -9,11 +10,13 @@ namespace physedge {
 
 namespace {
 
-template <typename... Values>
-Verdict withdrawn(physedge_withdrawal why, const char* format, Values... values) {
+__attribute__((format(printf, 2, 3))) Verdict withdrawn(physedge_withdrawal why, const char* format, ...) {
     Verdict verdict;
     verdict.withdrawn = why;
-    std::snprintf(verdict.text, sizeof verdict.text, format, values...);
+    va_list values;
+    va_start(values, format);
+    std::vsnprintf(verdict.text, sizeof verdict.text, format, values);
+    va_end(values);
     return verdict;
 }
 
