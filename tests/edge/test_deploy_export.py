@@ -171,6 +171,15 @@ def test_an_unknown_precision_or_fp16_on_a_processor_is_refused(home: Path) -> N
         export(options(home, precision="int4"))
     with pytest.raises(UsageError, match="PE-EXPORT-004"):
         export(options(home, precision="fp16"))
+    with pytest.raises(UsageError, match="PE-TARGET-001: the target 'toaster'"):
+        export(options(home, target="toaster"))
+    with pytest.raises(UsageError, match="PE-EXPORT-005: --profile rtx40 for the target onnxruntime"):
+        export(options(home, target="onnxruntime", profile="rtx40"))
+
+
+def test_a_folder_of_golden_frames_without_a_picture_is_refused(home: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=f"PE-DATA-002: {tmp_path} holds no pictures"):
+        export(options(home, precision="fp32", golden=tmp_path))
 
 
 def test_nan_in_the_weights_fails_the_export(home: Path, tmp_path: Path) -> None:

@@ -49,6 +49,7 @@ def test_incomplete_choices_are_refused(tmp_path: Path, monkeypatch: pytest.Monk
     refused(NetworkChoice(model="pmrnet_e", weights=tmp_path / "absent.safetensors"), "PE-NETWORK-003")
     refused(NetworkChoice(model="unet:unet"), "PE-NETWORK-007")
     refused(NetworkChoice(onnx=tmp_path / "net.onnx"), "PE-NETWORK-006")
+    refused(NetworkChoice(weights=tmp_path / "w.safetensors"), "PE-NETWORK-005")
     refused(NetworkChoice(onnx=tmp_path / "net.onnx", spec=OWN / "spec.toml"), "PE-NETWORK-003")
 
 

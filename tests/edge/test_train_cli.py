@@ -17,9 +17,10 @@ from rich.console import Console
 from tiny_segmenter import write_task
 
 from physedge.cli.app import main
+from physedge.deploy.network import load_weights
 from physedge.project import read_project
 from physedge.train.asked import classes_from_word, options_from_words, size_from_word
-from physedge.train.fit import fit
+from physedge.train.fit import build_network, fit, spec_of
 from physedge.train.progress import TrainingBar
 from physedge_runtime.errors import UsageError
 from physedge_runtime.frame import Colour
@@ -132,6 +133,14 @@ def test_words_become_options() -> None:
     for word in ("physics", "augment", "size"):
         with pytest.raises(UsageError, match=f"PE-TRAIN-001: {word} = 'much'.*--{word}"):
             options_from_words(**{**_PLAIN, word: "much"})
+
+
+def test_the_demos_weights_are_named_by_a_word() -> None:
+    options = options_from_words(**{**_PLAIN, "model": "pmrnet_e", "weights": Path("demo")})
+    assert options.weights is not None
+    own = build_network(options, spec_of(options), for_training=False)
+    load_weights(own, options.weights)
+    assert options_from_words(**{**_PLAIN, "weights": Path("demo.safetensors")}).weights == Path("demo.safetensors")
 
 
 def test_sizes_and_classes_as_they_are_written() -> None:

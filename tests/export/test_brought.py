@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from physedge_export.brought import graph_from_onnx
 from physedge_export.graph import TracedGraph
+from physedge_export.scrub import checked_bytes
 from physedge_runtime.errors import BuildError
 from physedge_runtime.frame import FrameSpec, VoltageSpec
 from physedge_runtime.spec import ModelSpec, Normalise, Task
@@ -159,3 +160,24 @@ def test_a_file_that_is_no_graph_is_refused(tmp_path: Path) -> None:
         graph_from_onnx(path, spec())
     with pytest.raises(BuildError, match="PE-TRACE-020"):
         graph_from_onnx(tmp_path / "absent.onnx", spec())
+
+
+def test_operators_too_old_to_be_converted_are_refused(tmp_path: Path) -> None:
+    value = helper.make_tensor_value_info("image", TensorProto.FLOAT, (1, 3, HEIGHT, WIDTH))
+    answer_value = helper.make_tensor_value_info("y", TensorProto.FLOAT, (1, 3, HEIGHT, WIDTH))
+    pad = helper.make_node("Pad", ["image"], ["y"], paddings=[0] * 8)  # the converter knows no way from Pad-1 on
+    model = helper.make_model(
+        helper.make_graph([pad], "old", [value], [answer_value]),
+        opset_imports=[helper.make_opsetid("", 1)],
+        ir_version=3,
+    )
+    onnx.save(model, tmp_path / "old.onnx")
+    with pytest.raises(BuildError, match=r"PE-TRACE-022: .* uses operator set 1, "):
+        graph_from_onnx(tmp_path / "old.onnx", spec())
+
+
+def test_a_graph_that_breaks_the_standard_is_not_packed(tmp_path: Path) -> None:
+    model = onnx.load(write(tmp_path))
+    model.graph.node[0].input[1] = "nowhere"
+    with pytest.raises(BuildError, match=r"PE-TRACE-008: .*nowhere"):
+        checked_bytes(model)

@@ -58,7 +58,7 @@ def test_more_classes_mean_a_plane_each(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_key_is_named(tmp_path: Path, old: str, new: str, key: str) -> None:
-    with pytest.raises(UsageError, match=key):
+    with pytest.raises(UsageError, match=rf"^PE-SPEC-0\d\d: .*{key}"):
         read_spec(write(tmp_path, GOOD.replace(old, new)))
 
 
@@ -67,3 +67,15 @@ def test_a_missing_or_broken_file_is_one_sentence(tmp_path: Path) -> None:
         read_spec(tmp_path / "absent.toml")
     with pytest.raises(UsageError, match="PE-SPEC-010"):
         read_spec(write(tmp_path, "name = "))
+
+
+def test_a_key_that_is_not_known_is_told_by_its_name(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"PE-SPEC-011: .*surprise"):
+        read_spec(write(tmp_path, GOOD.replace("[frame]", "surprise = 1\n[frame]")))
+
+
+def test_voltages_need_electrodes(tmp_path: Path) -> None:
+    voltages = '[voltages]\ncount = 208\nelectrodes = 1\nprotocol = "adjacent"\n'
+    text = 'name = "own"\ntask = "reconstruction"\n' + voltages
+    with pytest.raises(UsageError, match="PE-SPEC-002: 208 voltages from 1 electrodes"):
+        read_spec(write(tmp_path, text))

@@ -51,7 +51,8 @@ def train(
     ] = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder of the run; runs/MODEL.")] = None,
     weights: Annotated[
-        Path | None, typer.Option("--weights", help="Begin with these instead of a fresh network.")
+        Path | None,
+        typer.Option("--weights", help="Begin with these instead of a fresh network; demo: the built-in ones."),
     ] = None,
     teacher: Annotated[
         Path | None, typer.Option("--teacher", help="Folder of a finished run; its answers are learned besides.")

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from physedge_runtime.errors import UsageError
 from physedge_runtime.frame import VoltageSpec
 from physedge_runtime.spec import ModelSpec
 
@@ -30,7 +29,7 @@ def golden_frames(spec: ModelSpec, folder: Path | None = None) -> list[NDArray[A
         uint8 (height, width, 3) pictures of several sizes, or float32 (voltage,) or (2, voltage) frames.
 
     Raises:
-        UsageError: The folder has no picture (`PE-EXPORT-003`).
+        UsageError: The folder has no picture (`PE-DATA-002`).
     """
     if spec.voltages is not None:
         return _measurements(spec.voltages) if spec.voltages.reference else _voltages(spec.voltages.count)
@@ -82,12 +81,4 @@ def _voltages(count: int) -> list[NDArray[np.float32]]:
 def _real(folder: Path) -> list[NDArray[np.uint8]]:
     from physedge_calibrate.dataset import list_pictures, read_picture
 
-    paths = list_pictures(folder)[:MOST_REAL_FRAMES]
-    if not paths:
-        raise UsageError(
-            "PE-EXPORT-003",
-            found=f"no picture in {folder}",
-            expected="at least one picture to be replayed at every start",
-            next_step="name another folder with --golden, or leave it out for synthetic frames",
-        )
-    return [read_picture(path) for path in paths]
+    return [read_picture(path) for path in list_pictures(folder)[:MOST_REAL_FRAMES]]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 WEIGHTS_FOLDER = Path(__file__).parents[1] / "models/weights"
 DEMO_NAME = "pmrnet_e-demo"
+DEMO_WEIGHTS = WEIGHTS_FOLDER / f"{DEMO_NAME}.safetensors"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +99,6 @@ def find_network(choice: NetworkChoice) -> Network:
 
 def demo_network(choice: NetworkChoice | None = None) -> Network:
     """The built-in demo: pmrnet_e trained on synthetic scenes."""
-    weights = WEIGHTS_FOLDER / f"{DEMO_NAME}.safetensors"
     spec = read_spec(WEIGHTS_FOLDER / f"{DEMO_NAME}.toml")
     if choice is not None and (choice.weights or choice.spec):
         raise UsageError(
@@ -110,7 +110,7 @@ def demo_network(choice: NetworkChoice | None = None) -> Network:
     return Network(
         spec=spec,
         factory=REGISTRY["pmrnet_e"].factory,
-        weights=weights,
+        weights=DEMO_WEIGHTS,
         origin="the built-in demo model (no physedge.toml here)",
         is_demo=True,
     )

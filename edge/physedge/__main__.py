@@ -1,0 +1,5 @@
+"""`python -m physedge`: the same as the command `physedge`."""
+
+from physedge.cli import main
+
+main()
