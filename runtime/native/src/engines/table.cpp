@@ -8,25 +8,13 @@ namespace physedge {
 #ifdef PHYSEDGE_WITH_OPENVINO
 std::unique_ptr<Engine> make_openvino_engine();
 #endif
-#ifdef PHYSEDGE_WITH_ONNXRUNTIME
-std::unique_ptr<Engine> make_onnxruntime_engine();
-#endif
-#ifdef PHYSEDGE_WITH_TENSORRT
-std::unique_ptr<Engine> make_tensorrt_engine();
-#endif
 std::unique_ptr<Engine> make_fake_engine();
 
 namespace {
 
 constexpr EngineEntry table[] = {
-#ifdef PHYSEDGE_WITH_TENSORRT
-    {"tensorrt", make_tensorrt_engine},
-#endif
 #ifdef PHYSEDGE_WITH_OPENVINO
     {"openvino", make_openvino_engine},
-#endif
-#ifdef PHYSEDGE_WITH_ONNXRUNTIME
-    {"onnxruntime", make_onnxruntime_engine},
 #endif
     {"fake", make_fake_engine},
     {nullptr, nullptr},
