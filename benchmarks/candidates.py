@@ -63,7 +63,7 @@ def main() -> None:
     print("\n| graph | torch | ONNX, full precision | simulated | target |")
     print("|---|---|---|---|---|")
     for one in judged["candidates"]:
-        values = one["stages"].values()
+        values = [one["stages"][name] for name in ("torch", "full_precision", "simulated", "target")]
         print(f"| {one['entry']} | " + " | ".join("" if v is None else f"{v:.4f}" for v in values) + " |")
     bench = judged["bench"]
     tools = ", ".join(f"{name} {version}" for name, version in sorted(bundle.manifest.tools.items()))
