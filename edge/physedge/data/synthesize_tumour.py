@@ -24,7 +24,7 @@ from physedge.physics.tumour.slice import KINDS, TumourSlice, draw_slice
 from physedge_runtime.errors import UsageError, missing_extra
 
 ABOUT, TRUTH = "about.json", "truth"
-COLUMNS = (
+COLUMNS: tuple[str, ...] = (
     "name",
     "split",
     "kind",
@@ -155,7 +155,7 @@ def _row(split: str, name: str, drawn: TumourSlice) -> dict[str, str]:
 
 def _table(rows: list[dict[str, str]]) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, list(COLUMNS), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
