@@ -151,7 +151,7 @@ def draw_coverage(
         axis.set_title(name.replace("_", " "), fontsize=10)
         axis.tick_params(labelsize=8)
     _draw_strata(axes.flat[len(STATISTIC_NAMES)], strata, indices)
-    axes.flat[0].legend(fontsize=8, frameon=False)
+    axes.flat[0].legend(loc="upper right", fontsize=8, frameon=False)
     figure.suptitle(f"Calibration images: {len(indices)} of {len(statistics)}, shares of images", fontsize=12)
     figure.savefig(path, dpi=110, metadata={"Software": None})
 

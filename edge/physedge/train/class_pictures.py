@@ -41,7 +41,7 @@ def draw_class_curves(rows: Sequence[Row], best: Row, path: Path) -> None:
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("epoch")
         axes.grid(alpha=0.25)
-        axes.legend(fontsize=8)
+        axes.legend(fontsize=8, loc="upper right")
         axes.xaxis.get_major_locator().set_params(integer=True)
     right.set_ylim(0, 1)
     loss.set_ylim(bottom=0)

@@ -33,7 +33,7 @@ def draw_reconstruction_curves(rows: Sequence[Row], best: Row, path: Path) -> No
         axes.grid(alpha=0.25)
         axes.xaxis.get_major_locator().set_params(integer=True)
         if len(lines) > 1:
-            axes.legend(fontsize=8)
+            axes.legend(fontsize=8, loc="upper right")
     _save(figure, path)
 
 
