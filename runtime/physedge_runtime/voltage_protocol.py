@@ -124,7 +124,8 @@ class VoltageProtocol:
                 f"all {len(set(injections))} injections and {len(set(measurements))} measurements of it",
             )
         factor = drive_factor[injections] * sense_factor[measurements]
-        return np.stack([used_driven, used_sensed, factor], axis=1)
+        columns: NDArray[np.float64] = np.stack([used_driven, used_sensed, factor], axis=1).astype(np.float64)
+        return columns
 
 
 def _no_match(found: str, expected: str) -> UsageError:

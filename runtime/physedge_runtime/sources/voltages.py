@@ -75,7 +75,7 @@ class Reference:
         """Take one of the first frames."""
         self._first.append(frame)
         if len(self._first) == REFERENCE_FRAMES:
-            self._frame = np.mean(self._first, axis=0, dtype=np.float32)
+            self._frame = np.stack(self._first).mean(axis=0, dtype=np.float32)
 
     def join(self, frame: NDArray[np.float32]) -> NDArray[np.float32]:
         """(2, voltage): the reference and the frame; the frame alone where no reference is wanted or it has one.

@@ -13,7 +13,7 @@ electrode (out of all, evenly), with one sparse factorisation; currents of any p
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,7 +61,6 @@ class CompleteElectrodeModel:
 
     def __init__(self, tank: Tank, mesh: DiskMesh) -> None:
         from skfem import Basis, BilinearForm, ElementTriP1, FacetBasis, LinearForm, MeshTri
-        from skfem.helpers import dot, grad
 
         self.tank, self.triangles = tank, mesh.triangles
         self.points = np.ascontiguousarray(tank.deform(mesh.points))
@@ -69,8 +68,9 @@ class CompleteElectrodeModel:
         basis = Basis(triangulation, ElementTriP1(), intorder=0)
         self.centroids: NDArray[np.float64] = self.points[:, mesh.triangles].mean(axis=1)
         self.areas: NDArray[np.float64] = basis.dx.sum(axis=1)
-        self._gradients: NDArray[np.float64] = np.stack([basis.basis[i][0].grad[:, :, 0] for i in range(3)])
-        stiffness = BilinearForm(lambda u, v, _: dot(grad(u), grad(v))).coo_data(basis)
+        slopes = [np.asarray(basis.basis[i][0].grad) for i in range(3)]
+        self._gradients: NDArray[np.float64] = np.stack([slope[:, :, 0] for slope in slopes])
+        stiffness = BilinearForm(_stiffness).coo_data(basis)
         mass, load = BilinearForm(lambda u, v, _: u * v), LinearForm(lambda v, _: 1.0 * v)
         nodes, electrodes = self.points.shape[1], tank.electrodes
         facets, facet_owner = _facet_numbers(triangulation, mesh)
@@ -168,9 +168,14 @@ class CompleteElectrodeModel:
         return touched, mass
 
 
+def _stiffness(u: Any, v: Any, _: object) -> NDArray[np.float64]:
+    product: NDArray[np.float64] = np.einsum("i...,i...->...", u.grad, v.grad)
+    return product
+
+
 def _facet_numbers(triangulation: MeshTri, mesh: DiskMesh) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """The library's numbers of all edges that lie on electrodes, and the electrode of each; both (facet,)."""
-    known = triangulation.facets
+    known = np.asarray(triangulation.facets)
     span = int(known.max()) + 1
     keys = np.minimum(*known) * span + np.maximum(*known)
     order = np.argsort(keys)
