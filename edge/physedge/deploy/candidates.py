@@ -242,6 +242,9 @@ def _timed(bench: _Bench) -> None:
     if not nodes.intersection(bench.quantised.quantised_nodes):
         bench.statements.append("the candidate timed was not made: no part of the network is slower in INT8")
         return
+    if nodes.issuperset(bench.quantised.quantised_nodes):
+        bench.statements.append("the candidate timed was not made: every part of the network is slower in INT8")
+        return
     gain_ms = sum(small.by_module()[part] - full.by_module()[part] for part in slower)
     told = f", {', '.join(slower)} in float ({gain_ms:.1f} ms slower in INT8)"
     bench.unsigned("model.int8-timed.onnx", bench.traced.float_nodes | nodes, told)
