@@ -21,6 +21,7 @@ SECONDS = int(os.environ.get("PHYSEDGE_FUZZ_SECONDS", "15"))
 ARM_LIBRARIES = ("libminizip-dev", "libsodium-dev", "libexpat1-dev", "zlib1g-dev")
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("REQ-NATIVE-MUTATIONS")
 def test_the_fuzzer_finds_nothing(tmp_path: Path) -> None:
     """From the exhibits on; a crash, a leak, a hang of 10 s, or undefined behaviour ends it with a failure."""
@@ -44,6 +45,7 @@ def test_the_fuzzer_finds_nothing(tmp_path: Path) -> None:
     assert int(runs.split(":")[1]) > 1000
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("REQ-NATIVE-ARM")
 def test_the_library_runs_on_64_bit_arm(tmp_path: Path, write_tiny: Callable[..., Path]) -> None:
     """Built by the cross compiler against the engine `fake`, run under an emulator: the masks are those of Python."""
