@@ -85,6 +85,7 @@ def test_torn_pictures_of_a_network_camera_are_never_shown() -> None:
     assert summary.safe_state == ""
 
 
+@pytest.mark.slow  # a worker of a parallel run does not outlive the signal
 def test_sigterm_finishes_what_was_begun(tmp_path: Path) -> None:
     def frames() -> itertools.chain[np.ndarray]:
         return itertools.chain.from_iterable([picture(0), picture(1)] for _ in itertools.count())
