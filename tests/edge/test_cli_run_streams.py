@@ -94,5 +94,5 @@ def test_a_signal_ends_a_run_in_order_with_its_film_whole(
     capture = cv2.VideoCapture(str(film))
     pictures = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     capture.release()
-    assert pictures > 3
+    assert pictures >= 3  # as many good ones come before LIVE is said
     assert "Traceback" not in rest
