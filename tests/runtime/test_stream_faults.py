@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ast
-import itertools
 import os
 import re
-import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -14,16 +14,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from stream_fakes import FakeCamera, FakeNet, answer_to, picture, stream_threads
+from stream_fakes import FakeCamera, FakeNet, answer_to, picture
 
 from physedge_runtime.bundle import read_bundle
 from physedge_runtime.frame import Colour, Frame
 from physedge_runtime.results import Result, Signal
 from physedge_runtime.sinks.base import CollectingSink
-from physedge_runtime.sinks.jsonl import JsonLinesSink
 from physedge_runtime.stream.loop import stream
 from physedge_runtime.stream.record import digest
-from physedge_runtime.stream.signals import StopOnTerminate
 
 ROOT = Path(__file__).parents[2]
 
@@ -85,22 +83,41 @@ def test_torn_pictures_of_a_network_camera_are_never_shown() -> None:
     assert summary.safe_state == ""
 
 
-@pytest.mark.slow  # a worker of a parallel run does not outlive the signal
-def test_sigterm_finishes_what_was_begun(tmp_path: Path) -> None:
-    def frames() -> itertools.chain[np.ndarray]:
-        return itertools.chain.from_iterable([picture(0), picture(1)] for _ in itertools.count())
+STREAM_UNTIL_TERMINATED = """
+import itertools, os, signal, sys
+from pathlib import Path
+from stream_fakes import FakeNet, picture, stream_threads
+from physedge_runtime.sinks.jsonl import JsonLinesSink
+from physedge_runtime.stream.loop import stream
+from physedge_runtime.stream.signals import StopOnTerminate
 
+frames = itertools.cycle([picture(0), picture(1)])
+before = signal.getsignal(signal.SIGTERM)
+sinks = [JsonLinesSink(Path(sys.argv[1]))]
+with stream(FakeNet(), frames, sinks=sinks) as running, StopOnTerminate(running) as guard:
+    for result in running:
+        if result.frame_id == 20:
+            os.kill(os.getpid(), signal.SIGTERM)
+assert guard.was_terminated
+assert signal.getsignal(signal.SIGTERM) is before
+assert stream_threads() == []
+"""
+
+
+def test_sigterm_finishes_what_was_begun(tmp_path: Path) -> None:
+    """In a process of its own: Python gives signals to the main thread, which a test is not always run in."""
     path = tmp_path / "out.jsonl"
-    before = signal.getsignal(signal.SIGTERM)
-    with stream(FakeNet(), frames(), sinks=[JsonLinesSink(path)]) as running, StopOnTerminate(running) as guard:
-        for result in running:
-            if result.frame_id == 20:
-                os.kill(os.getpid(), signal.SIGTERM)
-    assert guard.was_terminated
-    assert signal.getsignal(signal.SIGTERM) is before
+    done = subprocess.run(
+        [sys.executable, "-c", STREAM_UNTIL_TERMINATED, str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(ROOT / "tests/support")])},
+    )
+    assert done.returncode == 0, done.stderr
     assert path.read_bytes().endswith(b"}\n")
     assert len(path.read_text().splitlines()) > 20
-    assert stream_threads() == []
 
 
 def test_a_bundle_replaced_while_running_changes_nothing(write_tiny: Callable[..., Path]) -> None:

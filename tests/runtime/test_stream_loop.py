@@ -362,6 +362,29 @@ def test_a_thread_that_dies_of_a_bug_ends_in_the_safe_state_with_its_cause() -> 
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 
+def test_a_worker_that_ends_in_order_while_the_watchdog_looks_is_no_dead_thread() -> None:
+    """On a loaded machine the watchdog may be held up between its two looks; here its clock holds it."""
+    held, worker_gone = threading.Event(), threading.Event()
+
+    def clock() -> int:
+        if threading.current_thread().name == "physedge-watchdog" and not held.is_set():
+            held.set()
+            assert worker_gone.wait(10)
+        return time.monotonic_ns()
+
+    class BusyCamera(FakeCamera):
+        def read(self) -> Frame | None:
+            until(lambda: "physedge-watchdog" not in stream_threads())
+            return None
+
+    with stream(FakeNet(), BusyCamera(), clock=clock) as running:
+        assert held.wait(10)
+        running.stop()
+        until(lambda: "physedge-worker" not in stream_threads())
+        worker_gone.set()
+    assert running.summary().safe_state == ""
+
+
 def test_the_age_is_counted_to_the_moment_of_handing_out_and_old_answers_are_kept_back() -> None:
     source = PushSource()
     net, sink = FakeNet(), CollectingSink()

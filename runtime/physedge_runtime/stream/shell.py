@@ -225,7 +225,8 @@ class Shell:
             with self._changed:
                 if failed:
                     self._core.fail(f"a sink failed, {failed}", now_ns)
-                if dead and not self._source_ended:
+                # A thread that ends in order does so after the stream was told to stop, or its source ended.
+                if dead and not (self._source_ended or self._stopping.is_set()):
                     self._core.fail(f"the thread {dead} died", now_ns)
                 self._core.tick(now_ns)
                 safe_reason = self._core.safety.safe_reason
