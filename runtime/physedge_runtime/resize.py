@@ -26,7 +26,10 @@ from physedge_runtime.frame import Colour, Fit, Frame, FrameSpec, check_frame
 _WEIGHT_ONE = 2048
 _ROW_SHIFT = 128.0
 _COLUMN_SHIFT = 32768.0
-_BLOCK_PX = 16
+_BLOCK_PX = 4
+# OpenBLAS, which numpy's wheels bring, shares a product above this many multiply-adds among all cores. For products as
+# small as these its threads cost more than they save, and where the cores have other work they wait for each other.
+_PRODUCTS_ON_ONE_THREAD = 2**18
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,20 +150,27 @@ def _resample(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.
     flat = np.ascontiguousarray(pixels).reshape(source_height, source_width * channels)
     rows = np.empty((height, source_width * channels), np.float32)
     for block in _blocks(source_height, height):
-        np.matmul(
-            block.weights,
-            flat[block.first : block.last].astype(np.float32),
-            out=rows[block.start : block.stop],
-        )
+        part, out = flat[block.first : block.last].astype(np.float32), rows[block.start : block.stop]
+        for piece in _pieces(part.shape[1], block.weights.size):
+            np.matmul(block.weights, part[:, piece], out=out[:, piece])
     _round(rows, _ROW_SHIFT)
     planes = np.ascontiguousarray(rows.reshape(height, source_width, channels).transpose(2, 0, 1)).reshape(
         channels * height, source_width
     )
     columns = np.empty((channels * height, width), np.float32)
     for block in _blocks(source_width, width):
-        columns[:, block.start : block.stop] = planes[:, block.first : block.last] @ block.weights.T
+        part, out = planes[:, block.first : block.last], columns[:, block.start : block.stop]
+        for piece in _pieces(part.shape[0], block.weights.size):
+            out[piece] = part[piece] @ block.weights.T
     _round(columns, _COLUMN_SHIFT)
     return columns.astype(np.uint8).reshape(channels, height, width).transpose(1, 2, 0)
+
+
+@lru_cache(maxsize=512)
+def _pieces(count: int, products: int) -> tuple[slice, ...]:
+    """`count` rows or columns of `products` multiply-adds each, in pieces that stay on one thread."""
+    step = max(1, _PRODUCTS_ON_ONE_THREAD // products)
+    return tuple(slice(start, min(start + step, count)) for start in range(0, count, step))
 
 
 def _round(values: NDArray[np.float32], shift: float) -> None:
