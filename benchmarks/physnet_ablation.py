@@ -1,16 +1,19 @@
 """What the growth block is worth: the same network with it, with its density standing still, and without it.
 
-    python benchmarks/physnet_ablation.py --data ../shared/data/brain_mri --size 64 --epochs 16
+    python benchmarks/physnet_ablation.py --data ../shared/data/brain_mri --size 128 --epochs 20 --seeds 0 1 2
+    python benchmarks/physnet_ablation.py --data DIR --size 64 --variants growth none mobilenet vgg16
 
 All are trained on the same split with the same seeds, order and augmentation, and scored on the same pictures. The data
 names no patients: neighbouring file numbers are neighbouring slices, so intervals are given by picture and by blocks of
-40 numbers within a class. Differences are paired, picture by picture.
+40 numbers within a class. Differences are paired, picture by picture, over the mean of the seeds. An interrupted run
+goes on where it stopped. VARIANTS lists what there is; those that end in `masks` learn u_0 from `--densities` as well.
 """
 
 from __future__ import annotations
 
 import argparse
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +22,36 @@ from machine import machine_line
 from physedge.train.asked import options_from_words
 from physedge.train.class_scores import ClassScores
 from physedge.train.fit import fit
+from physedge.train.options import TrainOptions
 from physedge_calibrate.statistics import mcnemar_p_value, mean_interval
 
-VARIANTS = {"with growth": (), "density standing still": ("evolves=false",), "without the block": ("off",)}
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """One network of the comparison.
+
+    Attributes:
+        title: In the table.
+        model: None for the one that is asked for.
+        growth: Words of `--growth`.
+        masks: Whether it learns u_0 from synthetic densities.
+    """
+
+    title: str
+    model: str | None = None
+    growth: tuple[str, ...] = ()
+    masks: bool = False
+
+
+VARIANTS = {
+    "growth": Variant(title="with growth"),
+    "still": Variant(title="density standing still", growth=("evolves=false",)),
+    "none": Variant(title="without the block", growth=("off",)),
+    "growth-masks": Variant(title="with growth, u_0 from masks", masks=True),
+    "still-masks": Variant(title="standing still, u_0 from masks", growth=("evolves=false",), masks=True),
+    "mobilenet": Variant(title="MobileNetV2", model="baseline_networks:mobilenet_v2"),
+    "vgg16": Variant(title="VGG16 with norms", model="baseline_networks:vgg16"),
+}
 _SHOWN = ("accuracy", "macro_f1", "auroc", "ece", "accuracy_of_tumours")
 
 
@@ -35,64 +65,79 @@ def main() -> None:
     """Train, score and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--densities", type=Path, help="For the variants with masks.")
     parser.add_argument("--model", default="physnet_e")
-    parser.add_argument("--size", type=int, default=64)
-    parser.add_argument("--epochs", type=int, default=16)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--variants", nargs="+", choices=tuple(VARIANTS), default=["growth", "still", "none"])
+    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--learning-rate", type=float, default=2e-3)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--output", type=Path, default=Path("build/ablation"))
     asked = parser.parse_args()
-    right: dict[str, list[np.ndarray]] = {name: [] for name in VARIANTS}
+    right: dict[str, list[np.ndarray]] = {name: [] for name in asked.variants}
     print(f"{asked.model} at {asked.size}x{asked.size}, {asked.epochs} epochs of batch 16, seeds {asked.seeds}\n")
     print("| variant | seed | " + " | ".join(_SHOWN) + " |\n|---|---|" + "---|" * len(_SHOWN))
     blocks: list[str] = []
+    means: dict[str, list[list[float]]] = {name: [] for name in asked.variants}
     for seed in asked.seeds:
-        for name, growth in VARIANTS.items():
-            result = fit(_options(asked, growth, seed, asked.output / f"{name.replace(' ', '-')}-{seed}"))
+        for name in asked.variants:
+            result = fit(_options(asked, VARIANTS[name], seed, asked.output / f"{name}-{asked.size}-{seed}"))
             scores = result.scores
             assert isinstance(scores, ClassScores)
-            cells = [
-                f"{figure.estimate:.3f} ({figure.low:.3f} to {figure.high:.3f})" if figure is not None else ""
-                for figure in (scores.figures.get(column) for column in _SHOWN)
-            ]
-            if not cells[-1]:  # the plain network does not know which class means none
+            figures = dict(scores.figures)
+            if "accuracy_of_tumours" not in figures:  # a plain network does not know which class means none
                 tumours = np.array([stratum != "no_tumor" for stratum in scores.evaluation.strata])
-                own = mean_interval(scores.evaluation.scores("accuracy")[tumours], generator=np.random.default_rng(0))
-                cells[-1] = f"{own.estimate:.3f} ({own.low:.3f} to {own.high:.3f})"
-            print(f"| {name} | {seed} | " + " | ".join(cells) + " |", flush=True)
+                own = scores.evaluation.scores("accuracy")[tumours]
+                figures["accuracy_of_tumours"] = mean_interval(own, generator=np.random.default_rng(0))
+            cells = [
+                f"{figures[one].estimate:.3f} ({figures[one].low:.3f} to {figures[one].high:.3f})" for one in _SHOWN
+            ]
+            print(f"| {VARIANTS[name].title} | {seed} | " + " | ".join(cells) + " |", flush=True)
             right[name].append(scores.evaluation.scores("accuracy"))
+            means[name].append([figures[one].estimate for one in _SHOWN])
             blocks = [block_of(one) for one in scores.evaluation.names]
-    full = np.mean(right["with growth"], axis=0)
-    print(f"\n{len(blocks)} pictures in {len(set(blocks))} blocks; difference of accuracy, with growth less the other:")
-    for name in list(VARIANTS)[1:]:
-        difference = full - np.mean(right[name], axis=0)
+    for name in asked.variants:
+        table = np.array(means[name])
+        spread = table.std(axis=0, ddof=1) if len(table) > 1 else np.zeros(len(_SHOWN))
+        cells = [f"{mean:.3f} ± {deviation:.3f}" for mean, deviation in zip(table.mean(axis=0), spread, strict=True)]
+        print(f"| {VARIANTS[name].title} | mean ± sd | " + " | ".join(cells) + " |")
+    first = asked.variants[0]
+    print(
+        f"\n{len(blocks)} pictures in {len(set(blocks))} blocks; difference of accuracy over {len(asked.seeds)} seeds, "
+        f"{VARIANTS[first].title} less the other, 95 %:"
+    )
+    for name in asked.variants[1:]:
+        difference = np.mean(right[first], axis=0) - np.mean(right[name], axis=0)
         by_picture, by_block = (
             mean_interval(difference, groups=groups, generator=np.random.default_rng(0)) for groups in (None, blocks)
         )
-        p = mcnemar_p_value(right["with growth"][0] > 0, right[name][0] > 0)
+        p_values = [mcnemar_p_value(a > 0, b > 0) for a, b in zip(right[first], right[name], strict=True)]
         print(
-            f"- {name}: {by_picture.estimate:+.3f}, by picture {by_picture.low:+.3f} to {by_picture.high:+.3f}, "
-            f"by block {by_block.low:+.3f} to {by_block.high:+.3f}; McNemar p = {p:.2f} (first seed)"
+            f"- {VARIANTS[name].title}: {by_picture.estimate:+.3f}, by picture {by_picture.low:+.3f} to "
+            f"{by_picture.high:+.3f}, by block {by_block.low:+.3f} to {by_block.high:+.3f}; McNemar p "
+            + ", ".join(f"{p:.2f}" for p in p_values)
         )
     print(machine_line())
 
 
-def _options(asked: argparse.Namespace, growth: tuple[str, ...], seed: int, output: Path):
+def _options(asked: argparse.Namespace, variant: Variant, seed: int, output: Path) -> TrainOptions:
     return options_from_words(
-        model=asked.model,
+        model=variant.model or asked.model,
         data=[asked.data],
-        task=None,
+        task="classification",
         size=str(asked.size),
         classes=None,
         grey=False,
         physics="paper",
-        growth=growth,
+        growth=variant.growth,
+        densities=asked.densities if variant.masks else None,
         augment=None,
         output=output,
         weights=None,
         teacher=None,
         epochs=asked.epochs,
         batch=16,
-        learning_rate=2e-3,
+        learning_rate=asked.learning_rate,
         progressive=False,
         seed=seed,
         workers=0,
@@ -100,7 +145,7 @@ def _options(asked: argparse.Namespace, growth: tuple[str, ...], seed: int, outp
         nodes=1,
         strategy="auto",
         accelerator="cpu",
-        resume=False,
+        resume=True,
     )
 
 

@@ -109,6 +109,7 @@ def _words(**changes: Any) -> TrainOptions:
         "grey": False,
         "physics": "paper",
         "growth": (),
+        "densities": None,
         "augment": None,
         "output": None,
         "weights": None,

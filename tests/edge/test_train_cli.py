@@ -38,6 +38,7 @@ _PLAIN: dict[str, Any] = {
     "grey": False,
     "physics": "paper",
     "growth": (),
+    "densities": None,
     "augment": "none",
     "output": None,
     "weights": None,

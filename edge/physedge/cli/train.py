@@ -42,6 +42,10 @@ def train(
     growth: Annotated[
         list[str] | None, typer.Option("--growth", help="KEY=VALUE of the tumour model, or off; repeatable.")
     ] = None,
+    densities: Annotated[
+        Path | None,
+        typer.Option("--densities", help="Set of physedge synth tumour; u_0 of a tumour model is learned from it."),
+    ] = None,
     augment: Annotated[
         str | None,
         typer.Option("--augment", help="strong (any way up, other lamps), mild (ultrasound), mri, none; by the task."),
@@ -77,6 +81,7 @@ def train(
         grey=grey,
         physics=physics,
         growth=growth or (),
+        densities=densities,
         augment=augment,
         output=output,
         weights=weights,

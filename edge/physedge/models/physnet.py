@@ -146,6 +146,13 @@ class PhysNet(nn.Module):
         )
         return {"logits": logits, **answers, **{PREFIX + name: value for name, value in signals.items()}}
 
+    def first_density(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Return u_0 (batch, 1, row, column) and the places of D and rho in their ranges (batch, 2), nothing else."""
+        assert self.block is not None
+        f1 = self.stage1(self.pool(self.stem(image)))
+        f2 = self.stage2(f1)
+        return self.block.density(f1, f2), self.block.parameter(f2)[2]
+
     def _classify(self, f2: Tensor) -> Tensor:
         f4 = self.stage4(self.stage3(f2))
         logits: Tensor = self.head(self.drop(f4.mean(dim=(2, 3))))

@@ -17,8 +17,9 @@ from physedge.models.physnet import PhysNet
 from physedge.train.augment import STRENGTHS, augment_pictures
 from physedge.train.class_pictures import draw_class_curves, draw_confusion, draw_worst_classified
 from physedge.train.class_scores import ClassScores, score_classifier
-from physedge.train.growth_loss import growth_loss
+from physedge.train.growth_loss import graft_loss, growth_loss, outside_loss
 from physedge.train.inputs import Normaliser, logits_of, planar
+from physedge.train.lesions import SHARE, Lesions
 from physedge.train.options import TrainOptions
 from physedge.train.recipe import Row
 from physedge_calibrate.class_folders import ClassifiedFile, read_class_folders
@@ -34,7 +35,7 @@ class ClassificationRecipe:
     """See `physedge.train.recipe.Recipe`; the truth is int64 (), the index of the class.
 
     Cross-entropy with 5 % label smoothing, each class weighted by the inverse of its share of the training set; of a
-    network with a tumour model `growth_loss` besides.
+    network with a tumour model `growth_loss` besides, and with `--densities` what lesions of known density teach.
     """
 
     scores: tuple[str, ...] = ("loss", "accuracy")
@@ -47,6 +48,7 @@ class ClassificationRecipe:
         self._weights = torch.ones(len(spec.classes))
         none_class = spec.growth.none_class if spec.growth else ""
         self._none_label = spec.classes.index(none_class) if none_class else -1
+        self._lesions = _lesions_of(spec, options)
 
     def split(self, folder: Path) -> Splits:
         """By folder, list, or whole patients."""
@@ -103,8 +105,22 @@ class ClassificationRecipe:
             logits, truths, weight=self._weights.to(logits.device), label_smoothing=LABEL_SMOOTHING
         )
         if isinstance(network, PhysNet) and network.block is not None:
-            total = total + growth_loss(network.block, answer, truths != self._none_label)
+            is_tumour = truths != self._none_label
+            total = total + growth_loss(network.block, answer, is_tumour)
+            if self._lesions is not None:
+                total = total + outside_loss(answer["density"][:, :1], changed)
+                total = total + self._learned_from(self._lesions, network, changed, is_tumour, generator)
         return total
+
+    def _learned_from(
+        self, lesions: Lesions, network: PhysNet, pictures: Tensor, is_tumour: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        assert network.block is not None
+        some = torch.randperm(len(pictures), generator=generator)[: max(1, round(SHARE * len(pictures)))]
+        some = some.to(pictures.device)
+        grafted = lesions.set_into(pictures[some], is_tumour[some], generator)
+        density, place = network.first_density(self._normalise(grafted.pictures))
+        return graft_loss(network.block, density, place, grafted)
 
     def score(self, network: nn.Module, frames: Tensor, truths: Tensor) -> NDArray[np.float64]:
         """Cross-entropy and rightness of every picture."""
@@ -128,3 +144,16 @@ class ClassificationRecipe:
         draw_class_curves(rows, max(rows, key=self.rank), folder / "curves.png")
         draw_confusion(scores.evaluation, folder / "confusion.png")
         draw_worst_classified(scores, samples, self._spec, folder / "worst.png")
+
+
+def _lesions_of(spec: ModelSpec, options: TrainOptions) -> Lesions | None:
+    if options.densities is None:
+        return None
+    if spec.growth is None:
+        raise UsageError(
+            "PE-TRAIN-009",
+            found=f"--densities for a network without a tumour model, {options.model}",
+            expected="a network with one, for example physnet_e",
+            next_step="leave --densities out",
+        )
+    return Lesions(options.densities, spec.growth)

@@ -7,6 +7,7 @@ With the equation inside the network its residual is 0 by construction. What is 
               a faint haze all over the slice has mass enough
     L_smooth  mean |grad u_0|, so that a density is a region and no texture
     L_step    mean square of u_T with T steps less u_T with 2 T steps: parameters for which the steps are too long cost
+    L_loc     with `--densities` only: u_0 against known densities, see `physedge.train.lesions`
     L_prior   squared places of D and rho about the middle of their (logarithmic) ranges, from -1 to 1
 
 L_mass is taken in logarithms, since the mass of a slice runs over two decades and what matters is its order.
@@ -18,10 +19,13 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from physedge.models.physnet import TumourModel
+from physedge.train.lesions import Grafted, outside_of_brain
 
 MASS_WEIGHT, REGION_WEIGHT, SMOOTH_WEIGHT, STEP_WEIGHT, PRIOR_WEIGHT = 0.1, 0.1, 0.01, 0.05, 0.01
+LOCATION_WEIGHT, OUTSIDE_WEIGHT, RATIO_WEIGHT = 0.5, 0.1, 0.05
 LEAST_TUMOUR_MASS, MOST_TUMOUR_MASS, LEAST_CONCENTRATION = 0.005, 0.25, 0.5
 # A mass of this share counts as one.
 _MASS_UNIT = 0.002
@@ -45,6 +49,41 @@ def growth_loss(block: TumourModel, answers: Mapping[str, Tensor], is_tumour: Te
         finer = block.growth.evolve(density[:, :1], diffusivity[:, :, None, None], growth[:, :, None, None], refine=2)
         total = total + STEP_WEIGHT * (density[:, -1] - finer[:, -1]).square().mean()
     return total + PRIOR_WEIGHT * prior_loss(block, diffusivity, growth)
+
+
+def location_loss(density: Tensor, known: Tensor, truth: Tensor) -> Tensor:
+    """L_loc: what the overlap 2 sum(u v) / sum(u² + v²) lacks, smallest at u = v, and the cross-entropy, where known.
+
+    Args:
+        density: u_0, (batch, 1, row, column).
+        known: 1 where the truth is known, of the same shape.
+        truth: v, of the same shape, 0 to 1.
+    """
+    u, v = density * known, truth * known
+    overlap = (2.0 * (u * v).sum(dim=(1, 2, 3)) + 1.0) / ((u.square() + v.square()).sum(dim=(1, 2, 3)) + 1.0)
+    cross = functional.binary_cross_entropy(density.clamp(_TINY, 1.0 - _TINY), truth, reduction="none") * known
+    return (1.0 - overlap).mean() + (cross.sum(dim=(1, 2, 3)) / known.sum(dim=(1, 2, 3)).clamp(min=1.0)).mean()
+
+
+def graft_loss(block: TumourModel, density: Tensor, place: Tensor, grafted: Grafted) -> Tensor:
+    """The weighted sum of L_loc and of the squared error of D / rho, in units of its range.
+
+    Args:
+        block: Of the network that answered.
+        density: u_0 of the pictures, (batch, 1, row, column).
+        place: Of D and rho in their ranges, (batch, 2).
+        grafted: What is known of them.
+    """
+    values = block.parameter.low + block.parameter.span * place
+    missed = (values[:, :1] - values[:, 1:] - grafted.log_ratio) / block.parameter.span.sum()
+    located = location_loss(density, grafted.known, grafted.density)
+    return LOCATION_WEIGHT * located + RATIO_WEIGHT * 4.0 * missed.square().mean()
+
+
+def outside_loss(density: Tensor, pictures: Tensor) -> Tensor:
+    """What of u_0 (batch, 1, row, column) lies outside of the head or in the scalp, in logarithms as L_mass."""
+    outside = outside_of_brain(pictures)
+    return OUTSIDE_WEIGHT * torch.log1p((density * outside).mean(dim=(1, 2, 3)) / _MASS_UNIT).mean()
 
 
 def mass_loss(mass: Tensor, is_tumour: Tensor) -> Tensor:

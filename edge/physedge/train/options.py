@@ -31,6 +31,7 @@ class TrainOptions:
         colour: Channels of the network's input.
         physics: Form of the physics, for networks that offer two.
         growth: `KEY=VALUE` of `[growth]`, for networks with a tumour model; `off` leaves it out.
+        densities: Folder that `physedge synth tumour` wrote, for u_0 of a tumour model; None for none.
         epochs: Passes over the training set.
         batch: Pictures a step and device.
         learning_rate: At its highest, after the warm-up.
@@ -59,6 +60,7 @@ class TrainOptions:
     colour: Colour = Colour.RGB
     physics: Physics = "paper"
     growth: tuple[str, ...] = ()
+    densities: Path | None = None
     epochs: int = 100
     batch: int = 8
     learning_rate: float = 2e-3
