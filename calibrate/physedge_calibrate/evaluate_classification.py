@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from physedge_calibrate.answer_loss import AnswerLoss
 from physedge_calibrate.class_folders import ClassifiedFile
 from physedge_calibrate.gate import SetLoss
 from physedge_calibrate.metrics.classification import (
@@ -15,6 +16,7 @@ from physedge_calibrate.metrics.classification import (
     macro_f1,
     macro_f1_drop_interval,
     macro_f1_interval,
+    macro_f1_shares,
 )
 from physedge_calibrate.metrics.confidence import auroc_interval, calibration_error_interval
 from physedge_calibrate.samples import OF_THE_SET, Advance, Infer
@@ -22,6 +24,9 @@ from physedge_calibrate.statistics import Interval, mcnemar_p_value, mean_interv
 from physedge_runtime.frame import Frame
 from physedge_runtime.resize import prepare
 from physedge_runtime.spec import ModelSpec
+
+SAME_ARITHMETIC = 1e-3
+"""Probabilities that agree to this with every answer the same come from one network in another order of additions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,11 +76,15 @@ class ClassificationEvaluation:
         return confusion_matrix(self.predictions, self.truths, class_count=len(self.classes))
 
     def scores(self, metric: str) -> NDArray[np.float64]:
-        """Per-sample scores (sample,): `accuracy`, 1 where the most probable class is the true one.
+        """Per-sample scores (sample,): `accuracy`, 1 where the most probable class is the true one, or `macro_f1`.
+
+        Macro F1 is a function of the whole set: given is what each sample contributes, whose mean it is.
 
         Raises:
-            KeyError: Another metric; those of a classifier are functions of the whole set.
+            KeyError: Another metric.
         """
+        if metric == "macro_f1":
+            return macro_f1_shares(self.predictions, self.truths, class_count=len(self.classes))
         if metric != "accuracy":
             raise KeyError(metric)
         return np.asarray(self.predictions == self.truths, np.float64)
@@ -164,4 +173,9 @@ def hold_classification(
         f"(McNemar p = {mcnemar_p_value(before, after):.3g}); "
         f"answers differ in {int((reference.predictions != candidate.predictions).sum())}"
     )
-    return (SetLoss(title="macro F1", reference=full, drop=drop),), (remark,)
+    losses: tuple[SetLoss, ...] = (SetLoss(title="macro F1", reference=full, drop=drop),)
+    same_answers = np.array_equal(reference.predictions, candidate.predictions)
+    farthest = float(np.abs(reference.probability - candidate.probability).max(initial=0.0))
+    if not (same_answers and farthest <= SAME_ARITHMETIC):
+        losses = (*losses, AnswerLoss.counted(before, after))
+    return losses, (remark,)

@@ -1,8 +1,8 @@
 """What a bundle answers on a fixed set of frames, kept as a golden file and compared with later answers.
 
-A golden file holds, for each frame, the mask on the network's grid and its scores. It is a zip of arrays as NumPy
-writes it, read without pickle. Pixels of a mask may flip where another machine rounds differently: the share of
-pixels that flip is what a comparison looks at.
+A golden file holds, for each frame, the answer and its scores: of a segmentation the mask on the network's grid, of a
+classifier the label, of a reconstruction the image. It is a zip of arrays as NumPy writes it, read without pickle.
+Pixels may flip where another machine rounds differently: the share that differs is what a comparison looks at.
 """
 
 from __future__ import annotations
@@ -12,18 +12,19 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from physedge_calibrate.dataset import read_labelled, subset_folder
-from physedge_calibrate.evaluate_segmentation import SegmentationEvaluation, evaluate_segmentation
-from physedge_calibrate.metrics.segmentation import dice
+from physedge_calibrate.dataset import subset_folder
+from physedge_calibrate.evaluate import evaluate, read_samples
 from physedge_calibrate.metrics.table import METRICS, metric_for
+from physedge_calibrate.regression_answers import KINDS, AnswerKind
 from physedge_runtime.bundle import write_atomically
-from physedge_runtime.decode import foreground
 from physedge_runtime.errors import IntegrityError, UsageError
 from physedge_runtime.net import load
+from physedge_runtime.spec import Task
 
 BOUND_PREFIXES = ("min_", "max_")
 
@@ -34,15 +35,25 @@ class Answers:
 
     Attributes:
         names: Of the frames, sorted.
-        masks: uint8 (frame, height, width), class of every pixel of the network's grid.
+        answers: Of a segmentation uint8 (frame, height, width), the class of every pixel of the network's grid; of a
+            classifier uint8 (frame,), the index of the class; of a reconstruction float32 (frame, height, width).
         scores: Per-frame scores (frame,) by the name of the metric.
         engine: Fingerprint of what answered.
+        task: Of the network.
+        classes: Their names.
     """
 
     names: tuple[str, ...]
-    masks: NDArray[np.uint8]
+    answers: NDArray[Any]
     scores: Mapping[str, NDArray[np.float64]]
     engine: str
+    task: Task = Task.SEGMENTATION
+    classes: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> AnswerKind:
+        """How they are compared."""
+        return KINDS[self.task]
 
     def mean(self, metric: str) -> float:
         """The mean score over all frames."""
@@ -51,17 +62,17 @@ class Answers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """How one frame's mask differs from the golden one.
+    """How the answer to one frame differs from the golden one.
 
     Attributes:
         name: Of the frame.
-        pixel_fraction: Share of the pixels with another class.
-        dice: Overlap of the two masks' foregrounds.
+        fraction: Share of the pixels with another class, or that moved visibly; 1 where a classifier names another.
+        described: In words.
     """
 
     name: str
-    pixel_fraction: float
-    dice: float
+    fraction: float
+    described: str
 
 
 def answer_frames(
@@ -86,11 +97,18 @@ def answer_frames(
     """
     opened = load(bundle)
     spec = opened.manifest.spec
-    samples = sorted(read_labelled(subset_folder(data, "val"), len(spec.classes) - 1), key=lambda sample: sample.name)
+    samples = sorted(read_samples(subset_folder(data, "val"), spec), key=lambda sample: sample.name)
     with opened.open(engine=engine, threads=threads, allow_rejected=True) as net:
-        evaluation = evaluate_segmentation(net.outputs, samples, spec, advance)
+        evaluation = evaluate(net.outputs, samples, spec, advance=advance)
         fingerprint = net.engine
-    return _answers(evaluation, spec.threshold, fingerprint)
+    return Answers(
+        names=evaluation.names,
+        answers=KINDS[spec.task].kept(evaluation, spec),
+        scores={name: evaluation.scores(name) for name, row in sorted(METRICS.items()) if row.task == spec.task},
+        engine=fingerprint,
+        task=spec.task,
+        classes=spec.classes,
+    )
 
 
 def broken_bounds(answers: Answers, bounds: Mapping[str, float]) -> tuple[str, ...]:
@@ -113,7 +131,7 @@ def broken_bounds(answers: Answers, bounds: Mapping[str, float]) -> tuple[str, .
                 expected="min_ or max_ and the name of a metric, as min_dice or max_hd95",
                 next_step="correct the name",
             )
-        metric = metric_for(name, task="segmentation")
+        metric = metric_for(name, task=answers.task)
         value = answers.mean(metric.name)
         if not (value >= bound if prefix == "min_" else value <= bound):
             side = "below" if prefix == "min_" else "above"
@@ -122,23 +140,37 @@ def broken_bounds(answers: Answers, bounds: Mapping[str, float]) -> tuple[str, .
 
 
 def changes_from(golden: Answers, answers: Answers) -> tuple[Change, ...]:
-    """Every frame whose mask differs, the largest change first.
+    """Every frame whose answer differs, the largest change first.
 
     Raises:
         IntegrityError: PE-GOLDEN-001, the two are not about the same frames on the same grid.
     """
-    if golden.names != answers.names or golden.masks.shape != answers.masks.shape:
+    if _question(golden) != _question(answers):
         raise IntegrityError(
             "PE-GOLDEN-001",
-            found=f"{len(answers.names)} frames on a grid of {answers.masks.shape[1:]}",
-            expected=f"the {len(golden.names)} frames on a grid of {golden.masks.shape[1:]} of the golden file",
+            found=_question_in_words(answers),
+            expected=f"the {_question_in_words(golden)} of the golden file",
             next_step="restore the frames, or renew the file with --update-golden",
         )
     changes = [
-        Change(name=name, pixel_fraction=float((then != now).mean()), dice=dice(now > 0, then > 0))
-        for name, then, now in zip(golden.names, golden.masks, answers.masks, strict=True)
+        Change(
+            name=name,
+            fraction=answers.kind.changed(then, now),
+            described=answers.kind.described(then, now, answers.classes),
+        )
+        for name, then, now in zip(golden.names, golden.answers, answers.answers, strict=True)
     ]
-    return tuple(sorted((c for c in changes if c.pixel_fraction > 0), key=lambda c: -c.pixel_fraction))
+    return tuple(sorted((c for c in changes if c.fraction > 0), key=lambda c: -c.fraction))
+
+
+def _question(answers: Answers) -> tuple[object, ...]:
+    return answers.names, answers.task, answers.classes, answers.answers.shape
+
+
+def _question_in_words(answers: Answers) -> str:
+    shape = answers.answers.shape[1:]
+    grid = f" on a grid of {shape}" if shape else f" of {', '.join(answers.classes)}"
+    return f"{len(answers.names)} {answers.kind.noun}{grid}"
 
 
 def describe_changes(golden: Answers | None, answers: Answers, *, most: int = 10) -> str:
@@ -147,16 +179,13 @@ def describe_changes(golden: Answers | None, answers: Answers, *, most: int = 10
         means = ", ".join(f"{name} {answers.mean(name):.4f}" for name in sorted(answers.scores))
         return f"new golden file of {len(answers.names)} frames: {means}"
     changes = changes_from(golden, answers)
-    lines = [f"{len(changes)} of {len(answers.names)} masks differ"]
+    lines = [f"{len(changes)} of {len(answers.names)} {answers.kind.noun} differ"]
     lines += [
         f"  {name:<10} {golden.mean(name):.4f} -> {answers.mean(name):.4f}"
         for name in sorted(answers.scores)
         if golden.mean(name) != answers.mean(name)
     ]
-    lines += [
-        f"  {change.name}: {change.pixel_fraction:.4%} of the pixels, Dice {change.dice:.4f} between both"
-        for change in changes[:most]
-    ]
+    lines += [f"  {change.name}: {change.described}" for change in changes[:most]]
     if len(changes) > most:
         lines.append(f"  and {len(changes) - most} more")
     return "\n".join(lines)
@@ -169,8 +198,10 @@ def write_golden(path: Path, answers: Answers) -> None:
     np.savez_compressed(
         memory,
         names=np.array(answers.names, dtype=np.str_),
-        masks=answers.masks,
+        answers=answers.answers,
         engine=np.array(answers.engine, dtype=np.str_),
+        task=np.array(str(answers.task), dtype=np.str_),
+        classes=np.array(answers.classes, dtype=np.str_),
         **scores,  # type: ignore[arg-type]  # NumPy's stub takes the names of arrays for its own options
     )
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -189,9 +220,11 @@ def read_golden(path: Path) -> Answers | None:
         with np.load(path, allow_pickle=False) as arrays:
             return Answers(
                 names=tuple(str(name) for name in arrays["names"]),
-                masks=arrays["masks"],
+                answers=arrays["answers"],
                 scores={key[6:]: arrays[key] for key in arrays.files if key.startswith("score_")},
                 engine=str(arrays["engine"]),
+                task=Task(str(arrays["task"])),
+                classes=tuple(str(name) for name in arrays["classes"]),
             )
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise IntegrityError(
@@ -200,13 +233,3 @@ def read_golden(path: Path) -> Answers | None:
             expected="a file that --update-golden wrote",
             next_step="restore it, or renew it with --update-golden",
         ) from error
-
-
-def _answers(evaluation: SegmentationEvaluation, threshold: float, engine: str) -> Answers:
-    masks = [foreground(probability.astype(np.float32), threshold) for probability in evaluation.probabilities]
-    return Answers(
-        names=evaluation.names,
-        masks=np.stack(masks),
-        scores={name: evaluation.scores(name) for name, row in sorted(METRICS.items()) if row.task == "segmentation"},
-        engine=engine,
-    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from physedge_calibrate.metrics import (
     expected_calibration_error,
     reliability,
 )
-from physedge_calibrate.metrics.table import ACCURACY
+from physedge_calibrate.metrics.table import ACCURACY, metric_for
 from physedge_runtime.errors import UsageError
 from physedge_runtime.frame import FrameSpec
 from physedge_runtime.spec import ModelSpec, Task
@@ -184,6 +186,71 @@ def _judged(wrong: int, *, count: int = 600) -> Judgement:
         set_losses=losses,
         remarks=remarks,
     )
+
+
+def test_what_samples_contribute_to_macro_f1() -> None:
+    """Their mean is the score, and over the samples of a class it is in proportion to the F1 of that class."""
+    sklearn = pytest.importorskip("sklearn.metrics")
+    rng = np.random.default_rng(1)
+    truths, predictions = rng.choice(3, 90, p=[0.6, 0.3, 0.1]), rng.integers(0, 3, 90)
+    predictions[:60] = truths[:60]
+    found = _evaluation(predictions, truths).scores("macro_f1")
+    each = sklearn.f1_score(truths, predictions, average=None)
+    assert found.mean() == pytest.approx(each.mean(), abs=1e-12)
+    means = np.array([found[truths == label].mean() * np.count_nonzero(truths == label) for label in range(3)])
+    assert means / means.sum() == pytest.approx(each / each.sum(), abs=1e-12)
+    with pytest.raises(KeyError):
+        _evaluation(predictions, truths).scores("dice")
+
+
+def test_macro_f1_can_decide() -> None:
+    truths = np.arange(600) % 3
+    full, worse = truths.copy(), truths.copy()
+    worse[np.flatnonzero(truths == 2)[:30]] = 0
+    scores = [_evaluation(one, truths).scores("macro_f1") for one in (full, worse)]
+    metric = metric_for("macro_f1", task="classification")
+    judged = judge(*scores, tolerance=standard(), generator=np.random.default_rng(0), metric=metric)
+    assert judged.verdict is Verdict.REJECT
+    assert "mean macro F1 is worse by 0.0" in judged.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("count", "moved", "verdict"),
+    [
+        (160, 0.02, Verdict.INCONCLUSIVE),
+        (298, 0.02, Verdict.INCONCLUSIVE),
+        (299, 0.02, Verdict.ACCEPT),
+        (160, 1e-5, Verdict.ACCEPT),
+    ],
+)
+def test_no_lost_answer_among_few_pictures_shows_little(count: int, moved: float, verdict: Verdict) -> None:
+    """0.99 to the power of 298 is above 5 %, of 299 below; the same arithmetic needs no statistics."""
+    truths = np.arange(count) % 3
+    reference = _evaluation(truths, truths)
+    candidate = dataclasses.replace(reference, probability=np.abs(reference.probability - moved))
+    losses, remarks = hold_classification(reference, candidate, 0)
+    judged = judge(
+        reference.scores("accuracy"),
+        candidate.scores("accuracy"),
+        tolerance=standard(),
+        generator=np.random.default_rng(0),
+        metric=ACCURACY,
+        set_losses=losses,
+        remarks=remarks,
+    )
+    assert judged.verdict is verdict
+    if verdict is Verdict.INCONCLUSIVE:
+        assert "299 without a lost one would do" in judged.reasons[0]
+
+
+def test_how_many_pictures_would_do_is_said_for_chance_and_for_a_loss() -> None:
+    unsure = _judged(1, count=160)
+    assert unsure.verdict is Verdict.INCONCLUSIVE
+    (counted,) = [reason for reason in unsure.reasons if "were lost and" in reason]
+    assert "1 of 160 answers were lost and 0 won: if that is chance" in counted
+    # s = sqrt(1/160), allowed 0.01 of 130/160: (2.49 s / tolerance)^2
+    expected = math.ceil((2.49 * math.sqrt(1 / 160) / (0.01 * 130 / 160)) ** 2)
+    assert f"{expected} pictures would do" in counted
 
 
 def test_macro_f1_must_be_kept_as_well() -> None:

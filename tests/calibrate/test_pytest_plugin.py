@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from physedge_calibrate.regression import (
     write_golden,
 )
 from physedge_runtime.errors import IntegrityError, UsageError
+from physedge_runtime.spec import Task
 
 EXAMPLE = Path(__file__).parents[2] / "examples/device_ci"
 TEST = """
@@ -117,7 +119,7 @@ def test_golden_answers_are_written_only_when_asked_for_and_then_hold(project: P
     project.ship(bias=2.0)
     failed = project.run()
     assert failed.returncode == 1
-    assert "more than 0.1000% of the pixels flipped" in failed.stdout
+    assert "4 masks differ in more than 0.1000% of their pixels" in failed.stdout
     assert golden.read_bytes() == before
 
     renewed = project.run("--update-golden")
@@ -131,7 +133,7 @@ def answers(seed: int = 0, *, frames: int = 3) -> Answers:
     random = np.random.default_rng(seed)
     return Answers(
         names=tuple(f"f{index}" for index in range(frames)),
-        masks=random.integers(0, 2, (frames, 8, 8), dtype=np.uint8),
+        answers=random.integers(0, 2, (frames, 8, 8), dtype=np.uint8),
         scores={"dice": random.uniform(size=frames), "hd95": random.uniform(1, 9, size=frames)},
         engine="an engine",
     )
@@ -150,12 +152,12 @@ def test_a_golden_file_gives_back_what_was_written_with_the_same_bytes(tmp_path:
 
 def test_changes_are_counted_and_the_largest_comes_first() -> None:
     now = answers()
-    masks = now.masks.copy()
+    masks = now.answers.copy()
     masks[0, 0, :2] ^= 1
     masks[2, :2] ^= 1
-    later = Answers(names=now.names, masks=masks, scores=now.scores, engine="an engine")
+    later = Answers(names=now.names, answers=masks, scores=now.scores, engine="an engine")
     found = changes_from(now, later)
-    assert [(change.name, change.pixel_fraction) for change in found] == [("f2", 16 / 64), ("f0", 2 / 64)]
+    assert [(change.name, change.fraction) for change in found] == [("f2", 16 / 64), ("f0", 2 / 64)]
     assert describe_changes(now, later).startswith("2 of 3 masks differ")
 
 
@@ -165,6 +167,55 @@ def test_a_file_that_is_no_golden_file_or_of_other_frames_is_refused(tmp_path: P
         read_golden(tmp_path / "bad.npz")
     with pytest.raises(IntegrityError, match="PE-GOLDEN-001"):
         changes_from(answers(), answers(frames=2))
+
+
+def test_labels_are_compared_by_their_names() -> None:
+    before = Answers(
+        names=("a", "b", "c"),
+        answers=np.array([0, 1, 1], np.uint8),
+        scores={"accuracy": np.array([1.0, 1.0, 0.0]), "macro_f1": np.array([1.0, 0.7, 0.0])},
+        engine="an engine",
+        task=Task.CLASSIFICATION,
+        classes=("none", "cyst"),
+    )
+    after = dataclasses.replace(before, answers=np.array([0, 0, 1], np.uint8))
+    (change,) = changes_from(before, after)
+    assert (change.name, change.fraction, change.described) == ("b", 1.0, "cyst before, none now")
+    assert describe_changes(before, after).startswith("1 of 3 labels differ")
+    assert broken_bounds(before, {"min_accuracy": 0.7}) == ("mean accuracy 0.6667 is below 0.7",)
+    with pytest.raises(UsageError, match=r"PE-METRIC-001.*accuracy, macro_f1"):
+        broken_bounds(before, {"min_dice": 0.7})
+    with pytest.raises(IntegrityError, match=r"PE-GOLDEN-001.*3 labels of none, wart.*3 labels of none, cyst"):
+        changes_from(before, dataclasses.replace(after, classes=("none", "wart")))
+
+
+def test_images_change_where_it_can_be_seen() -> None:
+    image = np.linspace(0.0, 1.0, 16, dtype=np.float32).reshape(1, 4, 4)
+    before = Answers(
+        names=("tank",),
+        answers=image,
+        scores={"correlation": np.array([0.9])},
+        engine="an engine",
+        task=Task.RECONSTRUCTION,
+    )
+    moved = image.copy()
+    moved[0, 0] += np.array([0.0, 0.005, 0.02, 0.5], np.float32)
+    (change,) = changes_from(before, dataclasses.replace(before, answers=moved))
+    assert change.fraction == 2 / 16
+    assert "12.5000% of the values visibly, the farthest by 0.5" in change.described
+
+
+@pytest.mark.parametrize(("task", "noun"), [(Task.CLASSIFICATION, "labels"), (Task.RECONSTRUCTION, "images")])
+def test_golden_files_of_every_task_give_back_their_answers(tmp_path: Path, task: Task, noun: str) -> None:
+    kept = {"labels": np.array([1, 0], np.uint8), "images": np.ones((2, 3, 3), np.float32)}[noun]
+    written = Answers(
+        names=("a", "b"), answers=kept, scores={}, engine="e", task=task, classes=("x", "y") if noun == "labels" else ()
+    )
+    write_golden(tmp_path / "g.npz", written)
+    found = read_golden(tmp_path / "g.npz")
+    assert found is not None
+    assert (found.task, found.classes, found.kind.noun) == (task, written.classes, noun)
+    assert changes_from(found, written) == ()
 
 
 def test_bounds_are_named_after_metrics() -> None:

@@ -15,7 +15,7 @@ from physedge.models.physnet import physnet_e
 from physedge.train.classification import ClassificationRecipe
 from physedge.train.fit import build_network, spec_of
 from physedge.train.growth_loss import graft_loss, location_loss, outside_loss
-from physedge.train.lesions import Lesions, draw_lesions, inside_head, outside_of_brain
+from physedge.train.lesions import UNKNOWN, Lesions, draw_lesions, inside_head, outside_of_brain
 from physedge.train.options import TrainOptions
 from physedge_runtime.errors import UsageError
 from physedge_runtime.growth import GrowthSpec
@@ -55,7 +55,9 @@ def test_the_drawn_lesion_is_where_its_density_is(densities: Path) -> None:
     known = grafted.known[is_tumour]
     assert bool((known[grafted.density[is_tumour] > 0.05] == 1).all())
     assert bool((known[:, :, 0] == 1).all())  # air
-    assert 0.2 < float(known.mean()) < 0.9  # of the brain besides the lesion nothing is known
+    unknown = (known == UNKNOWN).float().mean()  # of the brain besides the lesion nothing is known
+    assert 0.1 < float(unknown) < 0.8
+    assert bool(((known == UNKNOWN) | (known == 1)).all())
 
 
 def test_what_is_seen_twice_as_large_has_four_times_the_ratio(densities: Path) -> None:

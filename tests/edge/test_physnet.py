@@ -349,6 +349,21 @@ def test_a_specification_holds_frame_and_growth_together() -> None:
             ModelSpec.model_validate({**content, **change})
 
 
+def test_inspect_says_what_is_inside(capsys: pytest.CaptureFixture[str]) -> None:
+    from physedge.cli.app import main
+
+    for name, words in (
+        ("physnet_e", "physnet_e (growth in 4 steps on 56 x 56 cells of 4.48 mm), input 224 x 224 x 3"),
+        ("pmrnet_s", "pmrnet_s, input 256 x 256 x 3"),
+        ("pmrnet_e", "pmrnet_e (paper physics), input 256 x 256 x 3"),
+        ("eit_post", "eit_post, input 2 x 208 voltages"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main(["inspect", name])
+        assert ended.value.code in (0, None)
+        assert words in capsys.readouterr().out
+
+
 def test_inspect_shows_the_cost_of_a_classifier(capsys: pytest.CaptureFixture[str]) -> None:
     from physedge.cli.app import main
 

@@ -27,7 +27,8 @@ class Metric:
         task: The task whose outputs it scores.
         unit: Unit of its values; empty for a plain number.
         higher_is_better: False for errors and distances.
-        per_sample: Score of one prediction against one truth.
+        per_sample: Score of one prediction against one truth; of macro F1, which is no mean over samples, what a sample
+            contributes before it is weighed by its class.
         worst_case_drop: Largest 99th percentile of the per-sample loss that still passes; None: no such bound.
     """
 
@@ -60,6 +61,7 @@ RING_DICE = Metric(
 )
 
 ACCURACY = Metric(name="accuracy", title="accuracy", task="classification", higher_is_better=True, per_sample=correct)
+MACRO_F1 = Metric(name="macro_f1", title="macro F1", task="classification", higher_is_better=True, per_sample=correct)
 RELATIVE_ERROR = Metric(
     name="relative_error",
     title="relative error",
@@ -72,7 +74,7 @@ CORRELATION = Metric(
     name="correlation", title="correlation", task="reconstruction", higher_is_better=True, per_sample=correlation
 )
 
-_ROWS: tuple[Metric, ...] = (DICE, IOU, HD95, ASD, RING_DICE, ACCURACY, RELATIVE_ERROR, SSIM, CORRELATION)
+_ROWS: tuple[Metric, ...] = (DICE, IOU, HD95, ASD, RING_DICE, ACCURACY, MACRO_F1, RELATIVE_ERROR, SSIM, CORRELATION)
 METRICS: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in _ROWS})
 # The first row of a task leads it.
 HEADLINES: Mapping[str, Metric] = MappingProxyType({metric.task: metric for metric in reversed(_ROWS)})

@@ -40,28 +40,33 @@ def _list_networks(json_output: bool) -> None:
 def _show_network(name: str, side_px: int | None, physics: str, json_output: bool) -> None:
     from rich.table import Table
 
-    from physedge.models.cost import count
+    from physedge.models.cost import count_of
     from physedge.models.registry import factory_options, find, load_factory
 
-    entry = find(name)
-    frame = entry.spec.frame
-    assert frame is not None
-    height, width = (side_px, side_px) if side_px else (frame.height, frame.width)
-    growth = entry.spec.growth
+    spec = find(name).spec
+    frame, growth = spec.frame, spec.growth
+    sides = (0, 0) if frame is None else (side_px or frame.height, side_px or frame.width)
     if growth is not None:  # four pixels a cell
-        growth = growth.model_copy(update={"cells": height // 4})
-    options = factory_options(entry.spec.model_copy(update={"growth": growth}))
-    if "physics" in (load_factory(entry.factory).__kwdefaults__ or {}):
+        growth = growth.model_copy(update={"cells": sides[0] // 4})
+        spec = spec.model_copy(update={"growth": growth})
+    options = factory_options(spec)
+    takes_physics = "physics" in (load_factory(find(name).factory).__kwdefaults__ or {})
+    if takes_physics:
         options["physics"] = physics
-    module = entry.build(**options)
-    cost = count(module, (height, width), channels=frame.colour.channels)
+    shape = spec.input_shape if frame is None else (frame.colour.channels, *sides)
+    cost = count_of(find(name).build(**options), (1, *shape))
+    what = f"{' x '.join(map(str, shape))} voltages" if frame is None else f"{sides[0]} x {sides[1]} x {shape[0]}"
+    kind = f" ({physics} physics)" if takes_physics else ""
+    if growth is not None:
+        cells = f"{growth.cells} x {growth.cells} cells of {growth.cell_mm:.3g} mm"
+        kind = f" (growth in {growth.step_count} steps on {cells})"
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("part", "parameters", "MACs", "FLOPs"):
         table.add_column(title, justify="left" if title == "part" else "right")
     for stage in cost.stages:
         table.add_row(stage.name, f"{stage.parameters:,}", f"{stage.macs:,}", f"{2 * stage.macs:,}")
     say(
-        f"{name} ({physics} physics), input {height} x {width} x {frame.colour.channels}",
+        f"{name}{kind}, input {what}",
         f"parameters {cost.parameters:,}   MACs {cost.macs:,}   FLOPs {cost.flops:,} (2 a MAC)",
         f"profiler convention (one a MAC, normalisation counted): {cost.profiler_macs:,}",
         table,
@@ -71,9 +76,10 @@ def _show_network(name: str, side_px: int | None, physics: str, json_output: boo
         {
             "schema_version": 1,
             "network": name,
-            "physics": physics,
-            "height": height,
-            "width": width,
+            "physics": physics if takes_physics else None,
+            "input_shape": list(cost.input_shape),
+            "height": sides[0] or None,
+            "width": sides[1] or None,
             "parameters": cost.parameters,
             "macs": cost.macs,
             "flops": cost.flops,

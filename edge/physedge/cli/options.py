@@ -24,7 +24,7 @@ OnnxOption = Annotated[Path | None, typer.Option("--onnx", help="A network that 
 MetricOption = Annotated[
     str | None,
     typer.Option(
-        "--metric", help="That decides: dice, iou, hd95, asd, accuracy, ssim ...; the task's own if not said."
+        "--metric", help="That decides: dice, iou, hd95, asd, accuracy, macro_f1, ssim ...; the task's own if not said."
     ),
 ]
 StrataOption = Annotated[

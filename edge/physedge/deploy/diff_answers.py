@@ -11,13 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physedge_calibrate.metrics.segmentation import dice
+from physedge_calibrate.regression_answers import VISIBLE_FRACTION
 from physedge_runtime.net import Net
 from physedge_runtime.resize import to_frame
 from physedge_runtime.results import Classification, Reconstruction, Result, Segmentation
 from physedge_runtime.spec import Task
-
-_VISIBLE_FRACTION = 0.01
-"""A reconstructed value has changed where it moved by more than this share of the earlier image's range."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +105,7 @@ def _reconstruction(name: str, frame: NDArray[Any], nets: tuple[Net, Net], sampl
     assert isinstance(before, Reconstruction)
     assert isinstance(after, Reconstruction)
     difference = np.abs(before.image - after.image)
-    visible = _VISIBLE_FRACTION * float(np.ptp(before.image))
+    visible = VISIBLE_FRACTION * float(np.ptp(before.image))
     change = FrameChange(
         name=name,
         changed_fraction=float((difference > visible).mean()),

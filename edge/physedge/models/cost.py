@@ -60,7 +60,7 @@ class ModelCost:
         stages: One row per direct part, in order.
     """
 
-    input_shape: tuple[int, int, int, int]
+    input_shape: tuple[int, ...]
     parameters: int
     macs: int
     profiler_macs: int
@@ -92,11 +92,19 @@ def count(module: nn.Module, image_size: tuple[int, int] = (256, 256), *, channe
             next_step="give the size as height and width in pixels",
         )
     inputs = channels if channels is not None else getattr(module, "channels", 3)
+    return count_of(module, (1, inputs, height, width))
+
+
+def count_of(module: nn.Module, input_shape: tuple[int, ...]) -> ModelCost:
+    """As `count`, for an input of any shape, the batch first: of an impedance network (1, voltage).
+
+    Raises:
+        UsageError: The network refuses this input.
+    """
     network = copy.deepcopy(module).to("meta").eval()
     tally = _Tally(network)
-    image = torch.empty(1, inputs, height, width, device="meta")
     with torch.no_grad(), tally:
-        network(image)
+        network(torch.empty(input_shape, device="meta"))
     stages = [
         StageCost(
             name=name,
@@ -110,7 +118,7 @@ def count(module: nn.Module, image_size: tuple[int, int] = (256, 256), *, channe
     if tally.macs[OUTSIDE]:
         stages.append(StageCost(name=OUTSIDE, parameters=0, macs=tally.macs[OUTSIDE], output_shape=()))
     return ModelCost(
-        input_shape=(1, inputs, height, width),
+        input_shape=input_shape,
         parameters=_parameters(network),
         macs=sum(tally.macs.values()),
         profiler_macs=tally.profiler,

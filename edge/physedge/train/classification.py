@@ -106,7 +106,7 @@ class ClassificationRecipe:
         )
         if isinstance(network, PhysNet) and network.block is not None:
             is_tumour = truths != self._none_label
-            total = total + growth_loss(network.block, answer, is_tumour)
+            total = total + growth_loss(network.block, answer, is_tumour, asks_for_region=self._lesions is None)
             if self._lesions is not None:
                 total = total + outside_loss(answer["density"][:, :1], changed)
                 total = total + self._learned_from(self._lesions, network, changed, is_tumour, generator)

@@ -4,7 +4,7 @@ With the equation inside the network its residual is 0 by construction. What is 
 
     L_mass    of "no tumour" the density's mass goes to 0; of a tumour it stays between 0.5 % and 25 % of the slice
     L_region  of a tumour the density that a unit of its mass sees, sum u_0² / sum u_0, is at least one half: without it
-              a faint haze all over the slice has mass enough
+              a faint haze all over the slice has mass enough; not where known densities say what a region is
     L_smooth  mean |grad u_0|, so that a density is a region and no texture
     L_step    mean square of u_T with T steps less u_T with 2 T steps: parameters for which the steps are too long cost
     L_loc     with `--densities` only: u_0 against known densities, see `physedge.train.lesions`
@@ -32,18 +32,22 @@ _MASS_UNIT = 0.002
 _TINY = 1e-6
 
 
-def growth_loss(block: TumourModel, answers: Mapping[str, Tensor], is_tumour: Tensor) -> Tensor:
-    """The weighted sum of all five.
+def growth_loss(
+    block: TumourModel, answers: Mapping[str, Tensor], is_tumour: Tensor, *, asks_for_region: bool = True
+) -> Tensor:
+    """The weighted sum of the first five.
 
     Args:
         block: Of the network that answered.
         answers: Of the network; `density`, `D_mm2_per_day` and `rho_per_day` among them.
         is_tumour: bool (batch,); False for the class without a tumour.
+        asks_for_region: Whether L_region is one of them.
     """
     density = answers["density"]
     diffusivity, growth = answers["D_mm2_per_day"], answers["rho_per_day"]
     total = MASS_WEIGHT * mass_loss(density[:, 0].mean(dim=(1, 2)), is_tumour)
-    total = total + REGION_WEIGHT * region_loss(density[:, 0], is_tumour)
+    if asks_for_region:
+        total = total + REGION_WEIGHT * region_loss(density[:, 0], is_tumour)
     total = total + SMOOTH_WEIGHT * smooth_loss(density[:, :1])
     if block.spec.evolves:
         finer = block.growth.evolve(density[:, :1], diffusivity[:, :, None, None], growth[:, :, None, None], refine=2)
@@ -56,7 +60,7 @@ def location_loss(density: Tensor, known: Tensor, truth: Tensor) -> Tensor:
 
     Args:
         density: u_0, (batch, 1, row, column).
-        known: 1 where the truth is known, of the same shape.
+        known: How much a cell counts, of the same shape; 1 where the truth is known.
         truth: v, of the same shape, 0 to 1.
     """
     u, v = density * known, truth * known

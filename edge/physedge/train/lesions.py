@@ -9,7 +9,8 @@ drawn at random, far beyond what is usual, so that none of them is what the netw
 for contrasts).
 
 What is known of a picture that lesions were set into: in one without a tumour every cell; in one with a tumour the
-cells of the lesion, and that nothing grows outside of the head or in the scalp.
+cells of the lesion, and that nothing grows outside of the head or in the scalp. Its other cells are its own tumour in
+a few hundredths and sound in all others: they count as sound, but little.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from physedge_runtime.growth import GrowthSpec
 
 SHARE = 0.5
 """Of the pictures of a batch, a lesion is set into so many."""
+UNKNOWN = 0.25
+"""How much a cell counts of which it is not known whether a tumour is there."""
 
 _PLACED = Strength(flip_across=0.5, flip_down=0.5, rotation_deg=180.0, scale=1.4, shear=0.15, shift=0.16)
 _HEAD_ABOVE = 0.10
@@ -45,7 +48,7 @@ class Grafted:
     Attributes:
         pictures: float32 (batch, channel, height, width), 0 to 1.
         density: float32 (batch, 1, row, column) on the grid of the tumour model.
-        known: float32 of the same shape, 1 where the density is known, else 0.
+        known: float32 of the same shape, 1 where the density is known, else `UNKNOWN`.
         log_ratio: float32 (batch, 1), the logarithm of D / rho in mm² at the assumed field of view.
     """
 
@@ -108,7 +111,7 @@ class Lesions:
         drawn = draw_lesions(pictures, u, generator)
         density = functional.avg_pool2d(u, 4)
         known = torch.maximum((density > _LEAST_DENSITY).float(), outside_of_brain(pictures))
-        known = torch.where(is_tumour.view(-1, 1, 1, 1), known, torch.ones_like(known))
+        known = torch.where(is_tumour.view(-1, 1, 1, 1), known.clamp(min=UNKNOWN), torch.ones_like(known))
         # theta maps output to input: an area of the lesion becomes 1 / det times as large.
         larger = -torch.log(torch.linalg.det(theta[:, :, :2]).abs())
         return Grafted(
