@@ -6,7 +6,7 @@ INPUTS := pyproject.toml constraints.txt
 # Workers that spin while they wait take the cores from everybody beside them.
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: demo test check native clean
+.PHONY: demo test check native native-sanitize clean
 
 demo: $(VENV)/demo
 	$(BIN)/physedge demo
@@ -33,6 +33,13 @@ $(VENV)/dev: $(INPUTS)
 # The C library: built with CMake, held against the Python runtime. .ci/debian-packages lists what it needs.
 native: $(VENV)/dev
 	PHYSEDGE_NO_SKIPS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/native
+
+# The same tests with address and undefined-behaviour sanitizers in the library and its programs; these are loaded in front of
+# Python too, which itself leaves memory behind at its end. The fuzzer has a build of its own, with sanitizers.
+native-sanitize: $(VENV)/dev
+	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so)" ASAN_OPTIONS=detect_leaks=0 \
+	PHYSEDGE_NATIVE_SANITIZE=address,undefined PHYSEDGE_NO_SKIPS=1 OMP_NUM_THREADS=1 \
+	$(BIN)/python -m pytest tests/native --ignore tests/native/test_native_fuzz.py --ignore tests/native/test_native_arm.py
 
 clean:
 	rm -rf build runs $(VENV)

@@ -22,8 +22,8 @@ OPENVINO = (
     "libopenvino_onnx_frontend.so.*",
     "libtbb.so.*",
 )
-# From the system's packages; libstdc++ too, since a firmware image may carry an older one.
-SYSTEM = ("libexpat", "libminizip", "libsodium", "libz", "libstdc++", "libgcc_s")
+# From the system's packages; libstdc++ too, since a firmware image may carry an older one. ONNX Runtime is one library.
+LINKED = ("libexpat", "libminizip", "libsodium", "libz", "libstdc++", "libgcc_s", "libonnxruntime")
 
 
 def collect(build: Path, openvino: Path | None, folder: Path, bundle: Path | None = None) -> Path:
@@ -41,9 +41,9 @@ def collect(build: Path, openvino: Path | None, folder: Path, bundle: Path | Non
     libraries = folder / "lib"
     needed = subprocess.run(["ldd", str(build / "libphysedge.so")], check=True, capture_output=True, text=True).stdout
     for name, path in re.findall(r"^\s*(\S+) => (\S+)", needed, re.MULTILINE):
-        if any(name.startswith(f"{wanted}.so") for wanted in SYSTEM):
+        if any(name.startswith(f"{wanted}.so") for wanted in LINKED):
             shutil.copy(path, libraries / name)
-    if openvino is not None:
+    if openvino is not None and "libopenvino_c" in needed:
         for pattern in OPENVINO:
             for path in (openvino / "libs").glob(pattern):
                 shutil.copy(path, libraries / path.name)

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from native_build import native, native_build
+from native_build import engine, native, native_build, real_engine
 
-__all__ = ["native", "native_build"]
+__all__ = ["engine", "native", "native_build", "real_engine"]
 
 _TIMEOUT_S = 900
 

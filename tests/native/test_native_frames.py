@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import ctypes as c
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from native_library import BGR, GREY, NV12, RGB, STAGES, VOLTAGES, WATCHDOG, Native, OpenNet, Region, frame
+from native_library import BGR, GREY, NV12, RGB, VOLTAGES, Native, OpenNet, frame
 from tiny_network import SIDE_PX, tiny_contents
 
 from physedge_runtime import Frame, load
 from physedge_runtime.bundle import write_bundle
-from physedge_runtime.errors import EnvironmentFault, PhysedgeError, UsageError
-from physedge_runtime.frame import Colour, Crop, Fit, FrameSpec, VoltageSpec
+from physedge_runtime.errors import UsageError
+from physedge_runtime.frame import Colour, Crop, Fit, FrameSpec
 from physedge_runtime.input_statistics import PICTURE_STATISTICS
-from physedge_runtime.manifest import GoldenCase, InputReference, Output, TrustRecord
-from physedge_runtime.resize import prepare, to_frame
-from physedge_runtime.results import Reconstruction, Segmentation
-from physedge_runtime.sinks.measure import regions
-from physedge_runtime.spec import ModelSpec, SignalSpec, Task
+from physedge_runtime.manifest import InputReference, Output, TrustRecord
+from physedge_runtime.resize import prepare
+from physedge_runtime.spec import SignalSpec, Task
 from physedge_runtime.stream.look import look_at
 
 COLOURS = {RGB: Colour.RGB, BGR: Colour.BGR, GREY: Colour.GREY}
@@ -169,115 +165,11 @@ def tiny_net(write_tiny: Callable[..., Path], native: Native) -> object:
         yield net
 
 
-def test_answers_and_masks_are_those_of_python(
-    write_tiny: Callable[..., Path], native: Native, tiny_net: OpenNet
-) -> None:
-    generator = np.random.default_rng(6)
-    with load(write_tiny("again")).open(engine="openvino", threads=1) as python:
-        for size in ((40, 50), (480, 640), (32, 32), (7, 300)):
-            pixels = generator.integers(0, 256, (*size, 3), dtype=np.uint8)
-            expected, ours = python.infer(pixels), tiny_net.infer(frame(pixels, frame_id=9))
-            assert isinstance(expected, Segmentation)
-            assert ours.mask is not None
-            np.testing.assert_array_equal(ours.mask, expected.mask)
-            np.testing.assert_array_equal(ours.outputs["probability"], expected.probability)
-            assert (ours.raw.frame_id, ours.raw.finite, ours.raw.trust) == (9, 1, 0)
-            check_region(native, tiny_net, expected)
-            check_labels(native, tiny_net, expected.mask, size)
-        assert tiny_net.info.engine.decode() == python.engine
-    assert tiny_net.info.golden_frames == 1
-    assert tiny_net.info.golden_max_error < 1e-6
-
-
-def check_region(native: Native, net: OpenNet, expected: Segmentation) -> None:
-    region = Region()
-    native.check(lambda e: native.library.physedge_net_region(net.handle, c.byref(net.result), 1, c.byref(region), e))
-    wanted = regions(expected, None)["lesion"]
-    assert region.area_fraction == pytest.approx(wanted.area_fraction)
-    assert wanted.centroid_px is not None
-    assert (region.centroid_x_px, region.centroid_y_px) == pytest.approx(wanted.centroid_px)
-    assert (region.left_px, region.top_px, region.right_px, region.bottom_px) == wanted.box_px
-
-
-def check_labels(native: Native, net: OpenNet, mask: np.ndarray, size: tuple[int, int]) -> None:
-    labels = np.full(size, 9, np.uint8)
-    native.check(
-        lambda e: native.library.physedge_net_to_frame(
-            net.handle, mask.ctypes.data, size[1], size[0], labels.ctypes.data, 0, e
-        )
-    )
-    np.testing.assert_array_equal(labels, to_frame(mask, FrameSpec(height=SIDE_PX, width=SIDE_PX), size))
-
-
 def test_stage_times_add_up_to_the_age(native: Native, tiny_net: OpenNet) -> None:
     pixels = np.zeros((480, 640, 3), np.uint8)
     raw = tiny_net.infer(frame(pixels, captured_ns=native.library.physedge_now_ns())).raw
     stages = raw.queue_ms + raw.preprocess_ms + raw.inference_ms + raw.postprocess_ms
     assert raw.age_ms == pytest.approx(stages, abs=1e-3)
-
-
-def voltage_bundle(path: Path, *, reference: bool, count: int = 12) -> Path:
-    """A reconstruction by a real graph: image = first voltage + 0.5, `spread` its negative."""
-    from onnx import TensorProto, helper, numpy_helper
-
-    shape = (2, count) if reference else (count,)
-    weight = np.zeros((int(np.prod(shape)), 4), np.float32)
-    weight[0] = 1
-    nodes = [
-        helper.make_node("Reshape", ["voltages", "row"], ["flat"]),
-        helper.make_node("Gemm", ["flat", "weight", "bias"], ["values"]),
-        helper.make_node("Reshape", ["values", "sides"], ["image"]),
-        helper.make_node("Neg", ["image"], ["spread"]),
-    ]
-    constants = {"weight": weight, "bias": np.full(4, 0.5, np.float32)}
-    constants |= {"row": np.array([1, weight.shape[0]]), "sides": np.array([1, 2, 2])}
-    value = helper.make_tensor_value_info
-    graph = helper.make_graph(
-        nodes,
-        "voltages",
-        [value("voltages", TensorProto.FLOAT, [1, *shape])],
-        [value("image", TensorProto.FLOAT, [1, 2, 2]), value("spread", TensorProto.FLOAT, [1, 2, 2])],
-        [numpy_helper.from_array(array, name) for name, array in constants.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    manifest, _ = tiny_contents()
-    volts = np.linspace(-1, 1, weight.shape[0], dtype="<f4")
-    image = np.full((2, 2), volts[0] + 0.5, "<f4")
-    contents = {
-        "model.onnx": model.SerializeToString(),
-        "golden/0.frame": volts.tobytes(),
-        "golden/0.image": image.tobytes(),
-        "golden/0.spread": (-image).tobytes(),
-    }
-    voltages = VoltageSpec(count=count, electrodes=4, protocol="adjacent", reference=reference)
-    outputs = {"image": "golden/0.image", "spread": "golden/0.spread"}
-    changes = {
-        "spec": ModelSpec(name="eit", task=Task.RECONSTRUCTION, voltages=voltages),
-        "outputs": (Output(name="image", shape=(2, 2)), Output(name="spread", shape=(2, 2))),
-        "golden": (GoldenCase(frame="golden/0.frame", shape=shape, outputs=outputs),),
-    }
-    write_bundle(path, manifest.model_copy(update=changes), contents)
-    return path
-
-
-@pytest.mark.parametrize("reference", [False, True])
-@pytest.mark.parametrize("engine", ["openvino", "fake"])
-def test_voltages_become_an_image(engine: str, reference: bool, tmp_path: Path, native: Native) -> None:
-    path = voltage_bundle(tmp_path / "eit.physedge", reference=reference)
-    volts = np.random.default_rng(7).normal(size=(2, 12) if reference else 12).astype(np.float32)
-    with load(path).open(engine=engine) as python, native.open(path, engine=engine.encode()) as net:
-        assert (net.info.voltages, net.info.voltage_frames) == (12, 2 if reference else 1)
-        ours, expected = net.infer(frame(volts, VOLTAGES)), python.infer(volts)
-        assert isinstance(expected, Reconstruction)
-        np.testing.assert_allclose(ours.outputs["image"], expected.image, atol=1e-6)
-        if engine == "openvino":
-            np.testing.assert_allclose(ours.outputs["spread"], -ours.outputs["image"], atol=1e-6)
-            np.testing.assert_allclose(ours.outputs["image"], volts.flat[0] + 0.5, atol=1e-6)
-        with pytest.raises(UsageError, match="PE-FRAME-002"):
-            net.infer(frame(np.zeros(5, np.float32), VOLTAGES))
-        volts[:] = np.nan
-        raw = net.infer(frame(volts, VOLTAGES)).raw
-        assert (raw.finite, raw.trust, raw.trust_reason) == (0, 2, b"image is not finite")
 
 
 def test_a_classifier_names_the_most_probable_class(tmp_path: Path, native: Native) -> None:
@@ -291,15 +183,6 @@ def test_a_classifier_names_the_most_probable_class(tmp_path: Path, native: Nati
         assert answer.raw.label == 0
         assert [net.info.class_names[i] for i in range(net.info.classes)] == [b"a", b"b", b"c"]
         np.testing.assert_allclose(answer.outputs["probability"], 0.2, atol=1e-6)
-
-
-def test_the_fake_answers_as_pythons_fake(write_tiny: Callable[..., Path], native: Native) -> None:
-    path = write_tiny()
-    pixels = np.random.default_rng(8).integers(0, 256, (60, 70, 3), dtype=np.uint8)
-    with load(path).open(engine="fake") as python, native.open(path, engine=b"fake") as net:
-        expected = python.infer(pixels)
-        assert isinstance(expected, Segmentation)
-        np.testing.assert_allclose(net.infer(frame(pixels)).outputs["probability"], expected.probability, atol=1e-6)
 
 
 def graph_with_signals(channels: int) -> bytes:
@@ -407,81 +290,3 @@ def test_too_little_room_is_refused(tiny_net: OpenNet) -> None:
     tiny_net.result.mask_bytes, tiny_net.result.output_floats[0] = SIDE_PX * SIDE_PX, 5
     with pytest.raises(UsageError, match="PE-NATIVE-001"):
         tiny_net.infer(frame(pixels))
-
-
-def test_an_unknown_engine_and_precision_are_refused(write_tiny: Callable[..., Path], native: Native) -> None:
-    with pytest.raises(UsageError, match="PE-ENGINE-001"):
-        native.open(write_tiny(), engine=b"abacus")
-    with pytest.raises(UsageError, match="PE-ENGINE-003"):
-        native.open(write_tiny(), engine=b"fake", precision=b"int8")
-
-
-def test_a_graph_that_the_engine_refuses_is_told(tmp_path: Path, native: Native) -> None:
-    import exhibits
-
-    path = exhibits.with_graph(tmp_path / "x.physedge", exhibits.operator("Hardmax"))
-    try:
-        native.open(path, engine=b"openvino").close()
-    except PhysedgeError as error:
-        assert error.identifier in ("PE-ENGINE-002", "PE-BUNDLE-020", "PE-BUNDLE-021")
-    broken = exhibits.graph(lambda model: model.graph.node[2].input.__setitem__(1, "nowhere"))
-    with pytest.raises(EnvironmentFault, match="PE-ENGINE-002"):
-        native.open(exhibits.with_graph(tmp_path / "y.physedge", broken), engine=b"openvino")
-
-
-def test_the_watchdog_is_fed_at_every_stage(write_tiny: Callable[..., Path], native: Native) -> None:
-    stages: list[str] = []
-
-    @WATCHDOG
-    def feed(_: object, stage: int) -> int:
-        stages.append(STAGES[stage])
-        return 0
-
-    with native.open(write_tiny(), engine=b"openvino", watchdog=feed) as net:
-        assert stages[0] == "open"
-        stages.clear()
-        net.infer(frame(np.zeros((40, 40, 3), np.uint8)))
-        assert (stages[0], stages[1], stages[-1]) == ("preprocess", "engine", "done")
-
-
-def test_a_watchdog_that_gives_up_ends_the_waiting_for_good(write_tiny: Callable[..., Path], native: Native) -> None:
-    opened = threading.Event()
-
-    @WATCHDOG
-    def give_up(_: object, stage: int) -> int:
-        return int(opened.is_set() and STAGES[stage] == "engine")
-
-    pixels = np.zeros((40, 40, 3), np.uint8)
-    with native.open(write_tiny(), engine=b"openvino", watchdog=give_up) as net:
-        net.infer(frame(pixels))
-        opened.set()
-        for _ in range(2):
-            with pytest.raises(PhysedgeError, match="PE-NATIVE-004") as caught:
-                net.infer(frame(pixels))
-            assert caught.value.exit_status == 7
-
-
-def test_a_second_thread_is_told_and_waits_for_nothing(write_tiny: Callable[..., Path], native: Native) -> None:
-    inside, go_on = threading.Event(), threading.Event()
-    opened = threading.Event()
-
-    @WATCHDOG
-    def hold(_: object, stage: int) -> int:
-        if opened.is_set() and STAGES[stage] == "engine":
-            inside.set()
-            go_on.wait(30)
-        return 0
-
-    pixels = np.zeros((40, 40, 3), np.uint8)
-    with native.open(write_tiny(), engine=b"fake", watchdog=hold) as net:
-        opened.set()
-        first = threading.Thread(target=lambda: net.infer(frame(pixels)))
-        first.start()
-        assert inside.wait(30)
-        try:
-            with pytest.raises(UsageError, match="PE-NATIVE-002"):
-                net.infer(frame(pixels))
-        finally:
-            go_on.set()
-            first.join(30)
-        net.infer(frame(pixels))

@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from physedge_runtime.frame import Colour, Frame
-from physedge_runtime.results import Reconstruction, StageTimes, Trust, TrustState
+from physedge_runtime.results import Reconstruction, Result, Segmentation, StageTimes, Trust, TrustState
 from physedge_runtime.stream.clock import NS_PER_MS
 from physedge_runtime.stream.events import EventKind
 from physedge_runtime.stream.health import HealthLimits
@@ -24,7 +24,7 @@ from physedge_runtime.stream.recording import MAGIC, Record, write_record
 from physedge_runtime.stream.safety import EngineFault, SafetyLimits
 from physedge_runtime.stream.slot import Drop
 
-TRACES = 2500
+TRACES = 2000
 CALLS = 40
 
 
@@ -64,19 +64,24 @@ class Trace:
             safety=safety,
             period_ns=generator.choice([None, 33 * NS_PER_MS, 2_000 * NS_PER_MS]),
             engine="fake",
+            area_limit=generator.choice([None, 0.8, 0.8, 0.3]),
         )
+        self.share = generator.choice([0, 0.1, 0.5])
         self.now_ns = generator.choice([0, 10**6, 5 * 10**15])
         self.period_ns = generator.choice([8, 33, 33, 100, 500]) * NS_PER_MS
         self.next_id = 0
         self.taken: Frame | None = None
         self.picture = 0
         self.is_slow = chance() < 0.04  # so slow that every answer is too old
+        self.is_steady = not self.is_slow and chance() < 0.1  # many answers are shown, one after the other
+        if self.is_steady:
+            self.period_ns = 33 * NS_PER_MS
 
     def live_on(self) -> None:
-        for _ in range(6 * CALLS if self.is_slow else CALLS):
+        weights = [30, 30, 30, 1, 0, 0, 1] if self.is_steady else [30, 22, 22, 22, 1, 0.3, 2]
+        for _ in range(6 * CALLS if self.is_slow or self.is_steady else CALLS):
             step = self.random.choices(
-                [self.frame, self.take, self.answer, self.tick, self.lost, self.fail, self.note],
-                [30, 22, 22, 22, 1, 0.3, 2],
+                [self.frame, self.take, self.answer, self.tick, self.lost, self.fail, self.note], weights
             )[0]
             step()
             if self.random.random() < 0.97:
@@ -88,7 +93,7 @@ class Trace:
         self.now_ns += round(self.period_ns * self.random.choice([0.5, 1, 1, 1, 1.01, 3]))
         if not self.core.has_room:
             return
-        if chance() < 0.7:  # a fit picture, another than the last
+        if self.is_steady or chance() < 0.7:  # a fit picture, another than the last
             self.picture = (self.picture + 1) % 6
         elif chance() < 0.5:
             self.picture = self.random.randrange(len(self.pictures))
@@ -120,22 +125,32 @@ class Trace:
         if self.taken is None:
             return
         taken, self.taken = self.taken, None
-        self.now_ns += self.random.choice([1, 10, 30, 70, 200] if not self.is_slow else [400]) * NS_PER_MS
+        self.now_ns += (
+            self.random.choice([400] if self.is_slow else [1, 10] if self.is_steady else [1, 10, 30, 70, 200])
+            * NS_PER_MS
+        )
         chance = self.random.random() if not self.is_slow else 1.0
+        if self.is_steady:
+            chance = 0.25 if chance < 0.3 else 1.0  # doubtful or good
         if chance < 0.12:
             self.core.answered(EngineFault("it broke", is_out_of_memory=chance < 0.01), self.now_ns)
             return
         state = TrustState.VOID if chance < 0.2 else TrustState.DOUBTFUL if chance < 0.3 else TrustState.OK
-        result = Reconstruction(
-            frame_id=taken.frame_id + (1 if 0.3 < chance < 0.33 else 0),
-            captured_ns=taken.captured_ns,
-            age_ms=0.0,
-            stages=StageTimes(),
-            trust=Trust(state=state, reason=self.random.choice(["", "entropy"]) if state is not TrustState.OK else ""),
-            image=np.full((1, 1), np.nan if 0.33 < chance < 0.42 else 0.5, np.float32),
-            unit="1",
-        )
-        self.core.answered(result, self.now_ns)
+        trust = Trust(state=state, reason=self.random.choice(["", "entropy"]) if state is not TrustState.OK else "")
+        frame_id = taken.frame_id + (1 if 0.3 < chance < 0.33 else 0)
+        values = np.full((1, 1, 1), np.nan if 0.33 < chance < 0.42 else 0.5, np.float32)
+        self.core.answered(self.result(frame_id, taken.captured_ns, trust, values), self.now_ns)
+
+    def result(self, frame_id: int, captured_ns: int, trust: Trust, values: NDArray[np.float32]) -> Result:
+        """Mostly a mask whose area wavers, and jumps now and then."""
+        head: dict[str, Any] = {"frame_id": frame_id, "captured_ns": captured_ns, "age_ms": 0.0}
+        head |= {"stages": StageTimes(), "trust": trust}
+        if self.random.random() < 0.1:
+            return Reconstruction(**head, image=values[0], unit="1")
+        share = self.random.random() if self.random.random() < 0.2 else self.share
+        mask = np.zeros((8, 9), np.uint8)
+        mask.flat[: min(72, round(72 * share) + self.random.randint(0, 3))] = 1
+        return Segmentation(**head, mask=mask, probability=values, classes=("", "lesion"), frame_shape=(8, 9))
 
     def tick(self) -> None:
         self.now_ns += self.random.choice([1, 5, 20, 120, 600, 11_000]) * NS_PER_MS
@@ -200,6 +215,8 @@ def test_the_traces_meet_every_state(recording: Path) -> None:
         b"lies",
         b"in a row were too old",
         b"has not come back",
+        b'"trust":"doubtful the area left its running median (area 0.',
+        b'"trust":"doubtful entropy; the area left its running median (area 0.',
     ):
         assert text in data, text
 

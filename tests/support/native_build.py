@@ -1,4 +1,9 @@
-"""Builds libphysedge once for all test processes; PHYSEDGE_NATIVE_BUILD names a build that is there already."""
+"""Builds libphysedge once for all test processes.
+
+PHYSEDGE_NATIVE_BUILD          a build that is there already
+PHYSEDGE_NATIVE_SANITIZE       sanitizers for it, for example address,undefined (`make native-sanitize`)
+PHYSEDGE_ONNXRUNTIME_INCLUDE   the folder of onnxruntime_c_api.h, which the wheel lacks; else Debian's is looked for
+"""
 
 from __future__ import annotations
 
@@ -15,6 +20,8 @@ from native_library import Native
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "runtime/native"
+SANITIZERS = os.environ.get("PHYSEDGE_NATIVE_SANITIZE", "")
+ENGINES = ("openvino", "onnxruntime", "fake")
 HEADERS = {
     "minizip/unzip.h": "libminizip-dev",
     "nlohmann/json.hpp": "nlohmann-json3-dev",
@@ -35,7 +42,28 @@ def openvino_folder() -> Path:
     return Path(found.origin).parent
 
 
+def onnxruntime_root(folder: Path) -> Path | None:
+    """A release of ONNX Runtime in `folder`: its header, and the wheel's library; None where there is no header."""
+    named = os.environ.get("PHYSEDGE_ONNXRUNTIME_INCLUDE")
+    include = Path(named or "/usr/include/onnxruntime")
+    if not (include / "onnxruntime_c_api.h").is_file():
+        assert named is None, f"no onnxruntime_c_api.h in {include}"
+        return None
+    found = importlib.util.find_spec("onnxruntime")
+    if found is None or found.origin is None:
+        return None
+    (library,) = (Path(found.origin).parent / "capi").glob("libonnxruntime.so.*")
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "lib").mkdir(parents=True)
+    (folder / "include").symlink_to(include.resolve())
+    for name in ("libonnxruntime.so", "libonnxruntime.so.1"):
+        (folder / "lib" / name).symlink_to(library)
+    return folder
+
+
 # Half the time of a full optimisation; the resize, whose bytes are compared, keeps its own.
+# A sanitizer that is loaded in front of Python is not for compilers.
+_BUILD_ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
 _QUICK = "-DCMAKE_CXX_FLAGS_RELEASE=-O1 -DNDEBUG"
 
 
@@ -46,8 +74,19 @@ def configure_and_build(folder: Path, *options: str, kind: str = "Release", targ
         ["cmake", "-S", str(SOURCE), "-B", str(folder), f"-DCMAKE_BUILD_TYPE={kind}", _QUICK, *options],
         ["cmake", "--build", str(folder), "--parallel", "2", *wanted],
     ):
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(command, capture_output=True, text=True, env=_BUILD_ENVIRONMENT)
         assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+
+
+def stale_tables() -> list[str]:
+    """Sources that are written from the Python runtime and are not what it says any more."""
+    script = SOURCE / "make_tables.py"
+    found = importlib.util.spec_from_file_location("make_tables", script)
+    assert found is not None
+    assert found.loader is not None
+    tables = importlib.util.module_from_spec(found)
+    found.loader.exec_module(tables)
+    return [name for name, text in tables.FILES.items() if (tables.SOURCES / name).read_text("utf-8") != text()]
 
 
 @pytest.fixture(scope="session")
@@ -55,6 +94,8 @@ def native_build(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Pa
     """The folder with the built library and programs."""
     if named := os.environ.get("PHYSEDGE_NATIVE_BUILD"):
         return Path(named)
+    # Else a hundred tests would say so, each in words of its own.
+    assert not stale_tables(), "the manifest's classes have changed: python runtime/native/make_tables.py"
     program("cmake", "cmake")
     program("g++", "g++")
     for header, package in HEADERS.items():
@@ -67,7 +108,10 @@ def native_build(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Pa
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "built").exists():
             shutil.rmtree(folder, ignore_errors=True)
-            configure_and_build(folder, f"-DOpenVINO_DIR={openvino_folder() / 'cmake'}")
+            options = [f"-DOpenVINO_DIR={openvino_folder() / 'cmake'}", f"-DPHYSEDGE_SANITIZE={SANITIZERS}"]
+            if (root := onnxruntime_root(shared / "onnxruntime")) is not None:
+                options += ["-DPHYSEDGE_ONNXRUNTIME=ON", f"-DONNXRUNTIME_ROOT={root}"]
+            configure_and_build(folder, *options)
             (folder / "built").touch()
     return folder
 
@@ -76,3 +120,21 @@ def native_build(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Pa
 def native(native_build: Path) -> Native:
     """The library, loaded."""
     return Native(native_build / "libphysedge.so")
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest, native: Native) -> str:
+    """Every engine in turn; one that was not compiled in is skipped by name."""
+    name: str = request.param
+    if name not in native.engines:
+        pytest.skip(f"the engine {name} is not compiled in (no onnxruntime_c_api.h was found)")
+    return name
+
+
+@pytest.fixture(params=[name for name in ENGINES if name != "fake"])
+def real_engine(request: pytest.FixtureRequest, native: Native) -> str:
+    """Every engine that runs a graph."""
+    name: str = request.param
+    if name not in native.engines:
+        pytest.skip(f"the engine {name} is not compiled in (no onnxruntime_c_api.h was found)")
+    return name

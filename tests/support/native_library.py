@@ -74,7 +74,7 @@ class NetInfo(c.Structure):
         ("class_names", c.POINTER(c.c_char_p)),
         ("arena_bytes", c.c_size_t),
         ("golden_frames", c.c_size_t),
-        *((n, c.c_double) for n in ["golden_mean_error", "golden_max_error", "load_ms", "golden_ms"]),
+        *((n, c.c_double) for n in ["golden_mean_error", "golden_max_error", "load_ms", "golden_ms", "area_limit"]),
     ]
 
 
@@ -112,6 +112,7 @@ class Result(c.Structure):
         ("trust_reason", c.c_char * 512),
         ("signals", c.c_size_t),
         ("signal", Signal * (MOST_OUTPUTS + 1)),
+        ("foreground_points", c.c_uint64),
         *((n, c.c_uint32) for n in ["label", "frame_width_px", "frame_height_px"]),
     ]
 
@@ -235,6 +236,7 @@ class Native:
         self.library = c.CDLL(str(path))
         for name in ("version", "engines"):
             getattr(self.library, f"physedge_{name}").restype = c.c_char_p
+        self.engines: tuple[str, ...] = tuple(self.library.physedge_engines().decode().split())
         address, size = c.c_void_p, c.c_size_t
         self.library.physedge_net_prepare.argtypes = [address, address, address, size, address]
         self.library.physedge_net_to_frame.argtypes = [address, address, c.c_uint32, c.c_uint32, address, size, address]

@@ -28,11 +28,12 @@ int main(int count, char **arguments) {
     open_options.engine = getenv("PHYSEDGE_ENGINE") ? getenv("PHYSEDGE_ENGINE") : "auto";
     open_options.cache_folder = getenv("PHYSEDGE_CACHE");
     open_options.largest_width_px = frame.width_px, open_options.largest_height_px = frame.height_px;
-    if (physedge_bundle_read(arguments[1], NULL, &bundle, &error) || physedge_net_open(bundle, &open_options, &net, &error) ||
-        physedge_stream_create(&stream_options, &stream, &error))
+    if (physedge_bundle_read(arguments[1], NULL, &bundle, &error) || physedge_net_open(bundle, &open_options, &net, &error))
         return fail(&error);
     physedge_bundle_free(bundle);
     physedge_net_describe(net, &info);
+    stream_options.area_limit = info.area_limit;
+    if (physedge_stream_create(&stream_options, &stream, &error)) return fail(&error);
     fprintf(stderr, "%s, %s, golden error %.3g, opened in %.0f + %.0f ms\n", info.engine, info.bundle_trust, info.golden_max_error,
             info.load_ms, info.golden_ms);
     size_t frame_bytes = (size_t)frame.width_px * frame.height_px * 3;
@@ -48,7 +49,8 @@ int main(int count, char **arguments) {
         if (physedge_stream_take(stream, physedge_now_ns(), &taken)) {
             physedge_status status = physedge_net_infer(net, &frame, &result, &error);
             physedge_answer answer = {.fault = status ? error.found : NULL, .frame_id = result.frame_id, .finite = result.finite,
-                                      .trust = result.trust, .trust_reason = result.trust_reason};
+                                      .trust = result.trust, .trust_reason = result.trust_reason,
+                                      .mask_points = info.mask_bytes, .foreground_points = result.foreground_points};
             physedge_stream_answered(stream, &answer, physedge_now_ns(), &error);
         }
         physedge_stream_item item;
@@ -57,11 +59,11 @@ int main(int count, char **arguments) {
             physedge_region region = {0};
             if (item.answered && info.mask_bytes) physedge_net_region(net, &result, 1, &region, &error);
             printf("{\"frame_id\":%llu,\"signal\":\"%s\",\"answered\":%s,\"withdrawn\":\"%s\",\"trust\":\"%s\",\"age_ms\":%.3f,"
-                   "\"preprocess_ms\":%.3f,\"inference_ms\":%.3f,\"area_fraction\":%.6g,\"box_px\":[%d,%d,%d,%d]}\n",
+                   "\"preprocess_ms\":%.3f,\"inference_ms\":%.3f,\"area_fraction\":%.6g,\"area_change\":%.3g,\"box_px\":[%d,%d,%d,%d]}\n",
                    (unsigned long long)item.frame_id, physedge_signal_name(item.signal), item.answered ? "true" : "false",
-                   physedge_withdrawal_name(item.withdrawn), physedge_trust_name(result.trust), result.age_ms,
-                   result.stages.preprocess_ms, result.stages.inference_ms, region.area_fraction, region.left_px, region.top_px,
-                   region.right_px, region.bottom_px);
+                   physedge_withdrawal_name(item.withdrawn), physedge_trust_name(item.trust), result.age_ms,
+                   result.stages.preprocess_ms, result.stages.inference_ms, region.area_fraction, item.area_change, region.left_px,
+                   region.top_px, region.right_px, region.bottom_px);
             if (masks && item.answered) fwrite(result.mask, 1, info.mask_bytes, masks);
         }
         while (physedge_stream_next_event(stream, &event)) fprintf(stderr, "%s: %s\n", physedge_event_name(event.kind), event.text);

@@ -213,6 +213,7 @@ typedef struct physedge_net_info {
     double golden_max_error;
     double load_ms;              /* looking through the graph, and the engine's opening */
     double golden_ms;            /* replaying the golden frames */
+    double area_limit;           /* for physedge_stream_options, where the frames are a film */
 } physedge_net_info;
 
 /* Choose the graph, look through it, give it to the engine, replay the golden frames. The bundle may be freed
@@ -278,6 +279,7 @@ typedef struct physedge_result {
     char trust_reason[512];
     size_t signals;                         /* the trust signals behind it: those of the graph, and "input" */
     physedge_trust_signal signal[PHYSEDGE_MOST_OUTPUTS + 1];
+    uint64_t foreground_points;             /* of the mask, where its memory was given: points that are no background */
     uint32_t label;                         /* of a classification: the most probable class */
     uint32_t frame_width_px;
     uint32_t frame_height_px;
@@ -365,6 +367,7 @@ typedef struct physedge_stream_options {
     int64_t deadline_ns;    /* from capture to answer; negative for none */
     int64_t hang_ns;
     uint32_t deadline_misses, engine_errors, not_finite;  /* in a row, then the safe state */
+    double area_limit;      /* a larger change of the mask's area is doubtful; negative where the frames are no film */
     /* Called once for each frame that was handed in, when the core and the items handed out let go of it. */
     void (*release)(void *context, void *user);
     void *release_context;
@@ -401,6 +404,8 @@ typedef struct physedge_answer {
     int finite;
     physedge_trust_state trust;
     const char *trust_reason; /* or NULL */
+    uint64_t mask_points;     /* physedge_net_info.mask_bytes; 0 where the answer is no mask */
+    uint64_t foreground_points; /* of the result */
 } physedge_answer;
 
 typedef struct physedge_drops {
@@ -420,6 +425,10 @@ typedef struct physedge_stream_item {
     char reason[200];
     physedge_withdrawal withdrawn;
     char withdrawn_text[560];
+    int has_trust;    /* the engine answered this picture; what follows is the answer's trust, the film's `area` included */
+    physedge_trust_state trust;
+    char trust_reason[640];
+    double area_change; /* the signal `area`, 0 to 1; negative where there is nothing to compare with */
     int64_t captured_ns;
     int64_t at_ns;
     physedge_drops drops;

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "stream/steadiness.hpp"
 #include "text.hpp"
 
 namespace physedge {
@@ -33,6 +34,17 @@ TrustRecord trust_record_from_json(const Json& json) {
     for (const auto& [name, middle] : input.at("middle").members)
         if (const Json* spread = input.at("spread").find(name)) record.input.push_back({name, middle.number(), spread->number()});
     return record;
+}
+
+const SignalLimits* TrustRecord::find(std::string_view name) const noexcept {
+    for (const SignalLimits& limits : signals)
+        if (limits.name == name) return &limits;
+    return nullptr;
+}
+
+double TrustRecord::area_limit() const noexcept {
+    const SignalLimits* limits = find("area");
+    return limits != nullptr && limits->doubtful_above ? *limits->doubtful_above : usual_area_limit;
 }
 
 std::size_t picture_statistics(const std::uint8_t* pixels, const FrameSpec& spec, Statistic (&found)[most_statistics]) noexcept {
@@ -106,7 +118,7 @@ void Credibility::add_output(const char* name, const float* values, std::size_t 
     signal.value = values[largest];
     signal.detail[0] = '\0';
     if (count == 1) return;
-    const SignalLimits* limits = limits_of(signal.name);
+    const SignalLimits* limits = record_.find(signal.name);
     const char* each = limits != nullptr && !limits->each.empty() ? limits->each.c_str() : "value";
     std::snprintf(signal.detail, sizeof signal.detail, "%.40s %zu: ", each, largest + 1);
 }
@@ -130,12 +142,6 @@ void Credibility::add_input(const Statistic* statistics, std::size_t count) noex
     std::snprintf(signal.detail, sizeof signal.detail, "%s: ", farthest->name);
 }
 
-const SignalLimits* Credibility::limits_of(std::string_view name) const noexcept {
-    for (const SignalLimits& limits : record_.signals)
-        if (limits.name == name) return &limits;
-    return nullptr;
-}
-
 void Credibility::decide(physedge_result& result) const noexcept {
     result.trust = PHYSEDGE_TRUST_OK;
     result.trust_reason[0] = '\0';
@@ -146,7 +152,7 @@ void Credibility::decide(physedge_result& result) const noexcept {
     for (physedge_trust_state state : {PHYSEDGE_TRUST_VOID, PHYSEDGE_TRUST_DOUBTFUL}) {
         for (std::size_t index = 0; index < count_; ++index) {
             const Signal& signal = signals_[index];
-            const SignalLimits* limits = limits_of(signal.name);
+            const SignalLimits* limits = record_.find(signal.name);
             if (limits == nullptr) continue;
             bool is_void = limits->void_above && !(signal.value <= *limits->void_above);  // so that a NaN fails
             bool is_doubtful = !is_void && limits->doubtful_above && !(signal.value <= *limits->doubtful_above);

@@ -31,6 +31,10 @@ struct TrustRecord {
     std::vector<SignalLimits> signals;
     std::vector<Usual> input;
     bool has_input = false;
+
+    const SignalLimits* find(std::string_view name) const noexcept;
+    // Of the signal `area`, which a stream computes.
+    double area_limit() const noexcept;
 };
 
 TrustRecord trust_record_from_json(const Json& json);
@@ -71,8 +75,6 @@ private:
     const TrustRecord& record_;
     Signal signals_[PHYSEDGE_MOST_OUTPUTS + 1];
     std::size_t count_ = 0;
-
-    const SignalLimits* limits_of(std::string_view name) const noexcept;
 };
 
 }  // namespace physedge

@@ -264,6 +264,7 @@ void physedge_net::describe(physedge_net_info& info) const {
     info.golden_max_error = golden_max_error_;
     info.load_ms = load_ms_;
     info.golden_ms = golden_ms_;
+    info.area_limit = trust_.area_limit();
 }
 
 bool physedge_net::feed_watchdog(physedge_stage stage) const {
@@ -338,6 +339,7 @@ void physedge_net::judge(physedge_result& result) const noexcept {
 
 physedge_status physedge_net::decode(physedge_result& result, physedge_error* error) const noexcept {
     result.finite = 1;
+    result.foreground_points = 0;
     judge(result);
     bool is_not_finite = false;  // whatever else was said
     for (std::size_t index = 0; index < outputs_.size(); ++index) {
@@ -371,18 +373,27 @@ physedge_status physedge_net::decode(physedge_result& result, physedge_error* er
     if (result.mask_bytes < points)
         return report(error, PHYSEDGE_USAGE, "PE-NATIVE-001", "too little room for the mask", "physedge_net_info.mask_bytes",
                       "correct mask_bytes and the memory");
-    if (planes == 1) {
-        auto threshold = static_cast<float>(spec_.threshold);
-        for (std::size_t point = 0; point < points; ++point) result.mask[point] = values[point] >= threshold;
-        return PHYSEDGE_OK;
-    }
-    for (std::size_t point = 0; point < points; ++point) {
-        std::size_t best = 0;
-        for (std::size_t plane = 1; plane < planes; ++plane)
-            if (values[plane * points + point] > values[best * points + point]) best = plane;
-        result.mask[point] = static_cast<std::uint8_t>(best);
-    }
+    threshold(values, planes, points, result);
     return PHYSEDGE_OK;
+}
+
+void physedge_net::threshold(const float* values, std::size_t planes, std::size_t points, physedge_result& result) const noexcept {
+    std::uint64_t foreground = 0;
+    const auto least = static_cast<float>(spec_.threshold);
+    if (planes == 1)
+        for (std::size_t point = 0; point < points; ++point) {
+            result.mask[point] = values[point] >= least;
+            foreground += result.mask[point];
+        }
+    else
+        for (std::size_t point = 0; point < points; ++point) {
+            std::size_t best = 0;
+            for (std::size_t plane = 1; plane < planes; ++plane)
+                if (values[plane * points + point] > values[best * points + point]) best = plane;
+            result.mask[point] = static_cast<std::uint8_t>(best);
+            foreground += best != 0;
+        }
+    result.foreground_points = foreground;
 }
 
 physedge_status physedge_net::infer(const physedge_frame& frame, physedge_result& result, physedge_error* error) noexcept {

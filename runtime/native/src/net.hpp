@@ -56,5 +56,6 @@ private:
     physedge_status fill_input(const physedge_frame& frame, std::uint8_t* picture, physedge_error* error) noexcept;
     physedge_status run_engine(physedge_error* error) noexcept;
     void judge(physedge_result& result) const noexcept;
+    void threshold(const float* values, std::size_t planes, std::size_t points, physedge_result& result) const noexcept;
     physedge_status decode(physedge_result& result, physedge_error* error) const noexcept;
 };

@@ -42,6 +42,13 @@ int place_of(const std::string& text, const char* (*name)(int), int count) {
     throw Damaged{"the word " + text};
 }
 
+// Of the mask: its foreground, and the whole of it.
+std::int64_t point_count(const Json& record, std::size_t index) {
+    const std::vector<Json>& counts = part(record, "mask").items;
+    if (counts.size() != 2) throw Damaged{"a mask without two counts"};
+    return counts[index].integer();
+}
+
 const char* event_name(int kind) { return physedge_event_name(static_cast<physedge_event_kind>(kind)); }
 const char* trust_name(int state) { return physedge_trust_name(static_cast<physedge_trust_state>(state)); }
 
@@ -71,6 +78,7 @@ physedge_stream_options options_from(const Json& record) {
     options.deadline_misses = static_cast<std::uint32_t>(integer(safety, "deadline_misses"));
     options.engine_errors = static_cast<std::uint32_t>(integer(safety, "engine_errors"));
     options.not_finite = static_cast<std::uint32_t>(integer(safety, "not_finite"));
+    options.area_limit = is_null(record, "area_limit") ? -1 : part(record, "area_limit").number();
     options.period_ns = is_null(record, "period_ns") ? 0 : integer(record, "period_ns");
     return options;
 }
@@ -168,6 +176,10 @@ private:
             answer.finite = part(record, "finite").boolean;
             answer.trust = static_cast<physedge_trust_state>(place_of(part(record, "trust").text, trust_name, PHYSEDGE_TRUST_VOID + 1));
             answer.trust_reason = part(record, "trust_reason").text.c_str();
+            if (!is_null(record, "mask")) {
+                answer.foreground_points = static_cast<std::uint64_t>(point_count(record, 0));
+                answer.mask_points = static_cast<std::uint64_t>(point_count(record, 1));
+            }
         }
         return physedge_stream_answered(stream_, &answer, now_ns, &error);
     }
@@ -210,6 +222,8 @@ private:
         compare("withdrawn_text" + of, part(was, "withdrawn_text").text, item.withdrawn_text);
         compare("captured_ns" + of, part(was, "captured_ns").text, std::to_string(item.captured_ns));
         compare("at_ns" + of, part(was, "at_ns").text, std::to_string(item.at_ns));
+        std::string trust = item.has_trust ? std::string(trust_name(item.trust)) + " " + item.trust_reason : "none";
+        compare("trust" + of, is_null(was, "trust") ? "none" : part(was, "trust").text, trust);
         const Json& drops = part(was, "drops");
         compare_drops("superseded", drops, item.drops.superseded, of);
         compare_drops("queue_full", drops, item.drops.queue_full, of);

@@ -254,8 +254,6 @@ class _Replay:
         for was, now in zip(record["out"], map(decision, items), strict=False):
             self.decisions += 1
             for key in was:
-                if key == "trust" and self._net is None:
-                    continue  # the masks that it depends on are not computed
                 self._compare(f"{key} of the decision on frame {was['frame_id']}", was[key], now[key])
         self._compare("the number of decisions at once", len(record["out"]), len(items))
         self._compare("the log", record["events"], [list(_line(event)) for event in events])
@@ -291,6 +289,7 @@ def describe_answer(result: Result | EngineFault) -> Record:
         "finite": is_finite(result),
         "trust": str(result.trust.state),
         "trust_reason": result.trust.reason,
+        "mask": [int(np.count_nonzero(result.mask)), result.mask.size] if isinstance(result, Segmentation) else None,
         "digest": digest(result),
     }
 
@@ -331,17 +330,15 @@ def _frame(record: Record, pixels: NDArray[Any]) -> Frame:
 
 
 def _stand_in(frame: Frame, record: Record) -> Result:
-    """An answer with the recorded judgement and no content."""
-    value = 0.0 if record["finite"] else float("nan")
-    return Reconstruction(
-        frame_id=record["frame_id"],
-        captured_ns=frame.captured_ns,
-        age_ms=0.0,
-        stages=StageTimes(),
-        trust=Trust(state=TrustState(record["trust"]), reason=record["trust_reason"]),
-        image=np.full((1, 1), value, np.float32),
-        unit="1",
-    )
+    """An answer with the recorded judgement and no content but the area of its mask."""
+    value = np.full((1, 1), 0.0 if record["finite"] else float("nan"), np.float32)
+    head = {"frame_id": record["frame_id"], "captured_ns": frame.captured_ns, "age_ms": 0.0, "stages": StageTimes()}
+    head["trust"] = Trust(state=TrustState(record["trust"]), reason=record["trust_reason"])
+    if record["mask"] is None:
+        return Reconstruction(**head, image=value, unit="1")
+    foreground, points = record["mask"]
+    mask = (np.arange(points) < foreground).astype(np.uint8)[np.newaxis]
+    return Segmentation(**head, mask=mask, probability=value[np.newaxis], classes=(), frame_shape=(1, 1))
 
 
 def _line(event: StreamEvent) -> tuple[int, str, str]:

@@ -173,7 +173,7 @@ private:
         Shape shape(request.input_shape);
         ov_element_type_e type = request.is_picture ? U8 : F32;
         OwnedPort port;
-        check(ov_compiled_model_input(compiled_.handle, &port.handle), "the graph has not one input");
+        if (ov_compiled_model_input(compiled_.handle, &port.handle) != OK) throw CannotAnswer("the graph has not one input");
         if (!has_form(port.handle, shape, type)) throw CannotAnswer("the graph does not take " + shape.text());
         check(ov_tensor_create_from_host_ptr(type, shape.shape, const_cast<void*>(request.input), &input_.handle), "the input");
         check(ov_infer_request_set_input_tensor(request_.handle, input_.handle), "the input");

@@ -8,6 +8,9 @@ namespace physedge {
 #ifdef PHYSEDGE_WITH_OPENVINO
 std::unique_ptr<Engine> make_openvino_engine();
 #endif
+#ifdef PHYSEDGE_WITH_ONNXRUNTIME
+std::unique_ptr<Engine> make_onnxruntime_engine();
+#endif
 std::unique_ptr<Engine> make_fake_engine();
 
 namespace {
@@ -15,6 +18,9 @@ namespace {
 constexpr EngineEntry table[] = {
 #ifdef PHYSEDGE_WITH_OPENVINO
     {"openvino", make_openvino_engine},
+#endif
+#ifdef PHYSEDGE_WITH_ONNXRUNTIME
+    {"onnxruntime", make_onnxruntime_engine},
 #endif
     {"fake", make_fake_engine},
     {nullptr, nullptr},

@@ -40,6 +40,7 @@ physedge_stream_options physedge_stream_defaults(int live) {
     options.deadline_misses = 10;
     options.engine_errors = 3;
     options.not_finite = 3;
+    options.area_limit = live != 0 ? usual_area_limit : -1;
     return options;
 }
 

@@ -128,9 +128,11 @@ void physedge_stream::answered(const physedge_answer& answer, std::int64_t now_n
         verdict.withdrawn = PHYSEDGE_WITHDRAWN_SAFE_STATE;
         copy_text(verdict.text, safety_.safe_reason);
     }
+    std::optional<double> area_change;
+    if (options_.area_limit >= 0 && verdict.withdrawn == PHYSEDGE_SHOWN) area_change = area_.judge(answer, held.frame.captured_ns);
     notice_always_old(verdict.withdrawn, now_ns);
     say_safe(now_ns);
-    pass(held, now_ns, answer.fault == nullptr, verdict);
+    pass(held, now_ns, answer.fault == nullptr ? &answer : nullptr, verdict, area_change);
     pool_.let_go(held.place);
 }
 
@@ -231,10 +233,11 @@ void physedge_stream::pass_without(Held& held, std::int64_t now_ns) {
         verdict.withdrawn = PHYSEDGE_WITHDRAWN_LATE;
         copy_text(verdict.text, "the engine is still busy with an earlier picture");
     }
-    pass(held, now_ns, false, verdict);
+    pass(held, now_ns, nullptr, verdict);
 }
 
-void physedge_stream::pass(Held& held, std::int64_t now_ns, bool has_answer, const Verdict& verdict) {
+void physedge_stream::pass(Held& held, std::int64_t now_ns, const physedge_answer* answer, const Verdict& verdict,
+                           std::optional<double> area_change) {
     const physedge_stream_frame& frame = held.frame;
     if (last_passed_id_ && frame.frame_id <= *last_passed_id_) {
         drops_.overtaken += !held.is_out;
@@ -242,7 +245,7 @@ void physedge_stream::pass(Held& held, std::int64_t now_ns, bool has_answer, con
     }
     last_passed_id_ = frame.frame_id;
     held.is_out = true;
-    bool is_shown = has_answer && verdict.withdrawn == PHYSEDGE_SHOWN;
+    bool is_shown = answer != nullptr && verdict.withdrawn == PHYSEDGE_SHOWN;
     shown_captured_ns_.reset();
     if (is_shown) shown_captured_ns_ = frame.captured_ns;
     Item& out = new_item(now_ns);
@@ -257,6 +260,20 @@ void physedge_stream::pass(Held& held, std::int64_t now_ns, bool has_answer, con
     out.item.withdrawn = verdict.withdrawn;
     copy_text(out.item.withdrawn_text, verdict.text);
     out.item.captured_ns = frame.captured_ns;
+    if (answer != nullptr) put_trust(out.item, *answer, area_change);
+}
+
+void physedge_stream::put_trust(physedge_stream_item& item, const physedge_answer& answer, std::optional<double> area_change) const {
+    item.has_trust = 1;
+    item.trust = answer.trust;
+    const char* reason = answer.trust_reason != nullptr ? answer.trust_reason : "";
+    copy_text(item.trust_reason, reason);
+    if (!area_change) return;
+    item.area_change = *area_change;
+    if (*area_change <= options_.area_limit) return;
+    if (item.trust == PHYSEDGE_TRUST_OK) item.trust = PHYSEDGE_TRUST_DOUBTFUL;
+    std::snprintf(item.trust_reason, sizeof item.trust_reason, "%.511s%sthe area left its running median (area %.3g above %.3g)",
+                  reason, reason[0] != '\0' ? "; " : "", *area_change, options_.area_limit);
 }
 
 void physedge_stream::notice(std::int64_t now_ns, physedge_withdrawal withdrawn, const char* text) {
@@ -282,6 +299,10 @@ physedge_stream::Item& physedge_stream::new_item(std::int64_t now_ns) {
     Item& out = out_.push();
     out.item.at_ns = now_ns;
     out.item.drops = drops_;
+    out.item.has_trust = 0;
+    out.item.trust = PHYSEDGE_TRUST_OK;
+    out.item.trust_reason[0] = '\0';
+    out.item.area_change = -1;
     return out;
 }
 

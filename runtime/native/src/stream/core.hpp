@@ -12,6 +12,7 @@
 #include "stream/events.hpp"
 #include "stream/health.hpp"
 #include "stream/safety.hpp"
+#include "stream/steadiness.hpp"
 
 namespace physedge {
 
@@ -97,6 +98,7 @@ private:
     physedge::FramePool pool_;
     physedge::Ring<Held, 8> waiting_;
     physedge::SourceClock source_clock_;
+    physedge::AreaWatch area_;
     physedge_drops drops_{};
     std::optional<std::uint64_t> last_id_, last_passed_id_;
     std::int64_t last_captured_ns_ = 0;
@@ -118,7 +120,10 @@ private:
     bool is_overdue(std::int64_t now_ns) const;
     void pass_overdue(std::int64_t now_ns);
     void pass_without(Held& held, std::int64_t now_ns);
-    void pass(Held& held, std::int64_t now_ns, bool has_answer, const physedge::Verdict& verdict);
+    // `answer` is nullptr where there is none.
+    void pass(Held& held, std::int64_t now_ns, const physedge_answer* answer, const physedge::Verdict& verdict,
+              std::optional<double> area_change = std::nullopt);
+    void put_trust(physedge_stream_item& item, const physedge_answer& answer, std::optional<double> area_change) const;
     void notice(std::int64_t now_ns, physedge_withdrawal withdrawn, const char* text);
     Item& new_item(std::int64_t now_ns);
     void say_signal(std::int64_t now_ns, bool with_notice);

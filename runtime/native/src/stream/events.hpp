@@ -21,6 +21,7 @@ public:
         return items_[(first_ + count_++) % Capacity];
     }
     Item& front() { return items_[first_]; }
+    const Item& operator[](std::size_t index) const { return items_[(first_ + index) % Capacity]; }
     void pop() {
         first_ = (first_ + 1) % Capacity;
         --count_;

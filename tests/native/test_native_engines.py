@@ -1,0 +1,295 @@
+"""What every engine of libphysedge owes: Python's answers, its refusals, a waiting that ends, one thread at a time."""
+
+from __future__ import annotations
+
+import ctypes as c
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import exhibits
+import numpy as np
+import pytest
+from native_build import ENGINES
+from native_library import STAGES, VOLTAGES, WATCHDOG, Native, OpenNet, Region, frame
+from tiny_network import SIDE_PX, tiny_contents, tiny_graph
+
+from physedge_runtime import load
+from physedge_runtime.bundle import write_bundle
+from physedge_runtime.errors import EnvironmentFault, IntegrityError, PhysedgeError, UsageError
+from physedge_runtime.frame import FrameSpec, VoltageSpec
+from physedge_runtime.manifest import GoldenCase, Output
+from physedge_runtime.resize import to_frame
+from physedge_runtime.results import Reconstruction, Segmentation
+from physedge_runtime.sinks.measure import regions
+from physedge_runtime.spec import ModelSpec, Task
+
+
+def test_the_library_names_its_engines(native: Native) -> None:
+    assert native.engines == tuple(name for name in ENGINES if name in native.engines)
+    assert native.engines[-1] == "fake"
+
+
+@pytest.mark.requirement("REQ-NATIVE-SAME-ANSWERS")
+@pytest.mark.parametrize("threads", [1, 2])
+def test_answers_and_masks_are_those_of_python(
+    real_engine: str, threads: int, write_tiny: Callable[..., Path], native: Native
+) -> None:
+    generator, path = np.random.default_rng(6), write_tiny()
+    with (
+        load(path).open(engine=real_engine, threads=threads) as python,
+        native.open(path, engine=real_engine.encode(), threads=threads) as tiny_net,
+    ):
+        for size in ((40, 50), (480, 640), (32, 32), (7, 300)):
+            pixels = generator.integers(0, 256, (*size, 3), dtype=np.uint8)
+            expected, ours = python.infer(pixels), tiny_net.infer(frame(pixels, frame_id=9))
+            assert isinstance(expected, Segmentation)
+            assert ours.mask is not None
+            np.testing.assert_array_equal(ours.mask, expected.mask)
+            np.testing.assert_array_equal(ours.outputs["probability"], expected.probability)
+            assert (ours.raw.frame_id, ours.raw.finite, ours.raw.trust) == (9, 1, 0)
+            check_region(native, tiny_net, expected)
+            check_labels(native, tiny_net, expected.mask, size)
+        assert tiny_net.info.engine.decode() == python.engine
+        assert tiny_net.info.golden_frames == 1
+        assert tiny_net.info.golden_max_error < 1e-6
+
+
+def check_region(native: Native, net: OpenNet, expected: Segmentation) -> None:
+    region = Region()
+    native.check(lambda e: native.library.physedge_net_region(net.handle, c.byref(net.result), 1, c.byref(region), e))
+    wanted = regions(expected, None)["lesion"]
+    assert region.area_fraction == pytest.approx(wanted.area_fraction)
+    assert wanted.centroid_px is not None
+    assert (region.centroid_x_px, region.centroid_y_px) == pytest.approx(wanted.centroid_px)
+    assert (region.left_px, region.top_px, region.right_px, region.bottom_px) == wanted.box_px
+
+
+def check_labels(native: Native, net: OpenNet, mask: np.ndarray, size: tuple[int, int]) -> None:
+    labels = np.full(size, 9, np.uint8)
+    native.check(
+        lambda e: native.library.physedge_net_to_frame(
+            net.handle, mask.ctypes.data, size[1], size[0], labels.ctypes.data, 0, e
+        )
+    )
+    np.testing.assert_array_equal(labels, to_frame(mask, FrameSpec(height=SIDE_PX, width=SIDE_PX), size))
+
+
+def voltage_bundle(path: Path, *, reference: bool, count: int = 12) -> Path:
+    """A reconstruction by a real graph: image = first voltage + 0.5, `spread` its negative."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    shape = (2, count) if reference else (count,)
+    weight = np.zeros((int(np.prod(shape)), 4), np.float32)
+    weight[0] = 1
+    nodes = [
+        helper.make_node("Reshape", ["voltages", "row"], ["flat"]),
+        helper.make_node("Gemm", ["flat", "weight", "bias"], ["values"]),
+        helper.make_node("Reshape", ["values", "sides"], ["image"]),
+        helper.make_node("Neg", ["image"], ["spread"]),
+    ]
+    constants = {"weight": weight, "bias": np.full(4, 0.5, np.float32)}
+    constants |= {"row": np.array([1, weight.shape[0]]), "sides": np.array([1, 2, 2])}
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes,
+        "voltages",
+        [value("voltages", TensorProto.FLOAT, [1, *shape])],
+        [value("image", TensorProto.FLOAT, [1, 2, 2]), value("spread", TensorProto.FLOAT, [1, 2, 2])],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    manifest, _ = tiny_contents()
+    volts = np.linspace(-1, 1, weight.shape[0], dtype="<f4")
+    image = np.full((2, 2), volts[0] + 0.5, "<f4")
+    contents = {
+        "model.onnx": model.SerializeToString(),
+        "golden/0.frame": volts.tobytes(),
+        "golden/0.image": image.tobytes(),
+        "golden/0.spread": (-image).tobytes(),
+    }
+    voltages = VoltageSpec(count=count, electrodes=4, protocol="adjacent", reference=reference)
+    outputs = {"image": "golden/0.image", "spread": "golden/0.spread"}
+    changes = {
+        "spec": ModelSpec(name="eit", task=Task.RECONSTRUCTION, voltages=voltages),
+        "outputs": (Output(name="image", shape=(2, 2)), Output(name="spread", shape=(2, 2))),
+        "golden": (GoldenCase(frame="golden/0.frame", shape=shape, outputs=outputs),),
+    }
+    write_bundle(path, manifest.model_copy(update=changes), contents)
+    return path
+
+
+@pytest.mark.parametrize("reference", [False, True])
+def test_voltages_become_an_image(engine: str, reference: bool, tmp_path: Path, native: Native) -> None:
+    path = voltage_bundle(tmp_path / "eit.physedge", reference=reference)
+    volts = np.random.default_rng(7).normal(size=(2, 12) if reference else 12).astype(np.float32)
+    with load(path).open(engine=engine) as python, native.open(path, engine=engine.encode()) as net:
+        assert (net.info.voltages, net.info.voltage_frames) == (12, 2 if reference else 1)
+        ours, expected = net.infer(frame(volts, VOLTAGES)), python.infer(volts)
+        assert isinstance(expected, Reconstruction)
+        np.testing.assert_allclose(ours.outputs["image"], expected.image, atol=1e-6)
+        if engine != "fake":
+            np.testing.assert_allclose(ours.outputs["spread"], -ours.outputs["image"], atol=1e-6)
+            np.testing.assert_allclose(ours.outputs["image"], volts.flat[0] + 0.5, atol=1e-6)
+        with pytest.raises(UsageError, match="PE-FRAME-002"):
+            net.infer(frame(np.zeros(5, np.float32), VOLTAGES))
+        volts[:] = np.nan
+        raw = net.infer(frame(volts, VOLTAGES)).raw
+        assert (raw.finite, raw.trust, raw.trust_reason) == (0, 2, b"image is not finite")
+
+
+def test_the_fake_answers_as_pythons_fake(write_tiny: Callable[..., Path], native: Native) -> None:
+    path = write_tiny()
+    pixels = np.random.default_rng(8).integers(0, 256, (60, 70, 3), dtype=np.uint8)
+    with load(path).open(engine="fake") as python, native.open(path, engine=b"fake") as net:
+        expected = python.infer(pixels)
+        assert isinstance(expected, Segmentation)
+        np.testing.assert_allclose(net.infer(frame(pixels)).outputs["probability"], expected.probability, atol=1e-6)
+
+
+def test_an_unknown_engine_and_precision_are_refused(write_tiny: Callable[..., Path], native: Native) -> None:
+    with pytest.raises(UsageError, match="PE-ENGINE-001"):
+        native.open(write_tiny(), engine=b"abacus")
+    with pytest.raises(UsageError, match="PE-ENGINE-003"):
+        native.open(write_tiny(), engine=b"fake", precision=b"int8")
+
+
+def test_a_graph_that_the_engine_refuses_is_told(real_engine: str, tmp_path: Path, native: Native) -> None:
+    path = exhibits.with_graph(tmp_path / "x.physedge", exhibits.operator("Hardmax"))
+    try:
+        native.open(path, engine=real_engine.encode()).close()
+    except PhysedgeError as error:
+        assert error.identifier in ("PE-ENGINE-002", "PE-BUNDLE-020", "PE-BUNDLE-021")
+    broken = exhibits.graph(lambda model: model.graph.node[2].input.__setitem__(1, "nowhere"))
+    with pytest.raises(EnvironmentFault, match="PE-ENGINE-002"):
+        native.open(exhibits.with_graph(tmp_path / "y.physedge", broken), engine=real_engine.encode())
+
+
+def test_the_watchdog_is_fed_at_every_stage(engine: str, write_tiny: Callable[..., Path], native: Native) -> None:
+    stages: list[str] = []
+
+    @WATCHDOG
+    def feed(_: object, stage: int) -> int:
+        stages.append(STAGES[stage])
+        return 0
+
+    with native.open(write_tiny(), engine=engine.encode(), watchdog=feed) as net:
+        assert stages[0] == "open"
+        stages.clear()
+        net.infer(frame(np.zeros((40, 40, 3), np.uint8)))
+        assert (stages[0], stages[1], stages[-1]) == ("preprocess", "engine", "done")
+
+
+def test_a_watchdog_that_gives_up_ends_the_waiting_for_good(
+    real_engine: str, write_tiny: Callable[..., Path], native: Native
+) -> None:
+    opened = threading.Event()
+
+    @WATCHDOG
+    def give_up(_: object, stage: int) -> int:
+        return int(opened.is_set() and STAGES[stage] == "engine")
+
+    pixels = np.zeros((40, 40, 3), np.uint8)
+    with native.open(write_tiny(), engine=real_engine.encode(), watchdog=give_up) as net:
+        net.infer(frame(pixels))
+        opened.set()
+        for _ in range(2):
+            with pytest.raises(PhysedgeError, match="PE-NATIVE-004") as caught:
+                net.infer(frame(pixels))
+            assert caught.value.exit_status == 7
+
+
+def test_a_second_thread_is_told_and_waits_for_nothing(
+    engine: str, write_tiny: Callable[..., Path], native: Native
+) -> None:
+    inside, go_on = threading.Event(), threading.Event()
+    opened = threading.Event()
+
+    @WATCHDOG
+    def hold(_: object, stage: int) -> int:
+        if opened.is_set() and STAGES[stage] == "engine":
+            inside.set()
+            go_on.wait(30)
+        return 0
+
+    pixels = np.zeros((40, 40, 3), np.uint8)
+    with native.open(write_tiny(), engine=engine.encode(), watchdog=hold) as net:
+        opened.set()
+        first = threading.Thread(target=lambda: net.infer(frame(pixels)))
+        first.start()
+        assert inside.wait(30)
+        try:
+            with pytest.raises(UsageError, match="PE-NATIVE-002"):
+                net.infer(frame(pixels))
+        finally:
+            go_on.set()
+            first.join(30)
+        net.infer(frame(pixels))
+
+
+def graph_with(change: Callable[[object], object]) -> bytes:
+    """The tiny graph with a change to its model."""
+    from onnx import ModelProto
+
+    model = ModelProto.FromString(tiny_graph())
+    change(model)
+    data: bytes = model.SerializeToString()
+    return data
+
+
+def test_a_batch_axis_that_is_left_open_is_closed_to_one_frame(
+    real_engine: str, tmp_path: Path, native: Native
+) -> None:
+    def open_the_batch(model: object) -> None:
+        for value in (*model.graph.input, *model.graph.output):  # type: ignore[attr-defined]
+            value.type.tensor_type.shape.dim[0].dim_param = "batch"
+
+    path = exhibits.with_graph(tmp_path / "x.physedge", graph_with(open_the_batch))
+    pixels = np.random.default_rng(10).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    with native.open(path, engine=real_engine.encode()) as net, load(path).open(engine=real_engine) as python:
+        expected = python.infer(pixels)
+        assert isinstance(expected, Segmentation)
+        np.testing.assert_allclose(net.infer(frame(pixels)).outputs["probability"], expected.probability, atol=1e-6)
+
+
+@pytest.mark.parametrize("fault", ["another size", "another name", "another number of inputs", "another type"])
+def test_a_graph_that_cannot_answer_is_refused(fault: str, real_engine: str, tmp_path: Path, native: Native) -> None:
+    from onnx import TensorProto, helper
+
+    def rename(model: object) -> None:
+        model.graph.output[0].name = model.graph.node[-1].output[0] = "answer"  # type: ignore[attr-defined]
+
+    def add_an_input(model: object) -> None:
+        graph = model.graph  # type: ignore[attr-defined]
+        graph.input.append(helper.make_tensor_value_info("gain", TensorProto.FLOAT, [1]))
+        graph.node.append(helper.make_node("Mul", ["probability", "gain"], ["gained"]))
+        graph.output.append(helper.make_tensor_value_info("gained", TensorProto.FLOAT, [1, 1, SIDE_PX, SIDE_PX]))
+
+    def answer_in_bytes(model: object) -> None:
+        graph = model.graph  # type: ignore[attr-defined]
+        graph.node[-1].output[0] = "real"
+        graph.node.append(helper.make_node("Cast", ["real"], ["probability"], to=TensorProto.UINT8))
+        graph.output[0].type.tensor_type.elem_type = TensorProto.UINT8
+
+    graphs = {
+        "another size": lambda: tiny_graph(side_px=16),
+        "another name": lambda: graph_with(rename),
+        "another number of inputs": lambda: graph_with(add_an_input),
+        "another type": lambda: graph_with(answer_in_bytes),
+    }
+    path = exhibits.with_graph(tmp_path / "x.physedge", graphs[fault]())
+    with pytest.raises(IntegrityError, match="PE-BUNDLE-021"):
+        native.open(path, engine=real_engine.encode())
+
+
+def test_nets_are_opened_and_freed_many_times(engine: str, write_tiny: Callable[..., Path], native: Native) -> None:
+    """Two of one engine at once, freed in either order, with and without a frame in between."""
+    path, pixels = write_tiny(), np.full((40, 40, 3), 200, np.uint8)
+    first = native.open(path, engine=engine.encode())
+    for _ in range(3):
+        second = native.open(path, engine=engine.encode())
+        np.testing.assert_array_equal(first.infer(frame(pixels)).mask, second.infer(frame(pixels)).mask)
+        first.close()
+        first = native.open(path, engine=engine.encode())
+        second.close()
+    first.close()

@@ -1,0 +1,37 @@
+"""The bundle's reader under libFuzzer with the address and undefined-behaviour sanitizers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from debian import program
+from native_build import SOURCE, configure_and_build
+
+SECONDS = int(os.environ.get("PHYSEDGE_FUZZ_SECONDS", "60"))
+
+
+@pytest.mark.requirement("REQ-NATIVE-MUTATIONS")
+def test_the_fuzzer_finds_nothing(tmp_path: Path) -> None:
+    """From the exhibits on; a crash, a leak, a hang of 10 s, or undefined behaviour ends it with a failure."""
+    program("clang++", "clang")
+    options = [
+        "-DCMAKE_C_COMPILER=clang",
+        "-DCMAKE_CXX_COMPILER=clang++",
+        "-DPHYSEDGE_FUZZ=ON",
+        "-DPHYSEDGE_OPENVINO=OFF",
+    ]
+    options += ["-DPHYSEDGE_SANITIZE=address,undefined", "-DCMAKE_CXX_FLAGS=-O1"]
+    configure_and_build(tmp_path / "fuzz", *options, kind="Debug", targets=("physedge_fuzz_bundle",))
+    corpus = tmp_path / "corpus"
+    subprocess.run([sys.executable, SOURCE / "fuzz/make_corpus.py", corpus], check=True)
+    assert len(list(corpus.iterdir())) > 40
+    limits = [f"-max_total_time={SECONDS}", "-timeout=10", "-rss_limit_mb=2048", "-seed=1", "-print_final_stats=1"]
+    command = [tmp_path / "fuzz/physedge_fuzz_bundle", *limits, f"-artifact_prefix={tmp_path}/", corpus]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-4000:]
+    runs = next(line for line in done.stderr.splitlines() if "number_of_executed_units" in line)
+    assert int(runs.rsplit(":", 1)[1]) > 1000
