@@ -1,6 +1,6 @@
 """Torch eager, ONNX Runtime and OpenVINO, full precision and INT8, on one core in one interleaved run.
 
-    python benchmarks/engines.py --bundle build/demo/pmrnet_e-demo.physedge
+    python benchmarks/engines.py --bundle build/demo/pmrnet_s-demo.physedge
     python benchmarks/engines.py --bundle build/polyp.physedge --model pmrnet_e --weights runs/polyp/best.safetensors \
         --spec runs/polyp/spec.toml --profile
 

@@ -1,9 +1,9 @@
 """The edge form and the device form side by side: raw 640x480 frame to result, every engine and precision, in one run.
 
     python benchmarks/forms.py --rounds 21
-    python benchmarks/forms.py --device-weights runs/pmrnet_s/best.safetensors
+    python benchmarks/forms.py
 
-`pmrnet_e` has the weights of the demo; `pmrnet_s` random ones if none are given, on which times do not depend. Both at
+Both with the weights that come along, at
 256x256 on one thread, processor time, all in turns. Resize and decoding are inside every figure. `timed`: what INT8
 makes slower, by the engine's own counters, stays in float. `--profiles PNG` also draws where the time goes.
 """
@@ -20,7 +20,7 @@ import torch
 from machine import machine_line
 from numpy.typing import NDArray
 
-from physedge.deploy.network import demo_network, load_weights
+from physedge.deploy.network import demo_weights, load_weights
 from physedge.deploy.profile_picture import draw_profiles
 from physedge.models.registry import find
 from physedge.models.reparameterise import reparameterise
@@ -40,14 +40,11 @@ ENGINES = ("onnxruntime", "openvino")
 _NO_TIMES = StageTimes(queue_ms=0.0, preprocess_ms=0.0, inference_ms=0.0)
 
 
-def requests_of(name: str, weights: Path | None) -> dict[str, EngineRequest]:
+def requests_of(name: str, weights: Path) -> dict[str, EngineRequest]:
     """Engine and precision to the graph as export makes it for them."""
     torch.manual_seed(0)
     network = find(name).build().eval()
-    if weights is not None:
-        load_weights(network, weights)
-    else:
-        network.train()(torch.randn(2, 3, 64, 64))
+    load_weights(network, weights)
     spec = find(name).spec
     traced = trace(reparameterise(network.eval()), spec)
     frames = list(np.random.default_rng(0).integers(0, 256, (4, *spec.input_shape), dtype=np.uint8))
@@ -94,12 +91,11 @@ def quantised(graph: TracedGraph, frames: list[NDArray[np.uint8]], engine: str, 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device-weights", type=Path)
     parser.add_argument("--rounds", type=int, default=21)
     parser.add_argument("--profiles", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    weights = {"pmrnet_e": demo_network().weights, "pmrnet_s": arguments.device_weights}
+    weights = {name: demo_weights(name) for name in ("pmrnet_e", "pmrnet_s")}
     requests = {
         f"{name} {title}": (name, title.split()[0], request)
         for name, path in weights.items()

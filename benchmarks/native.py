@@ -1,6 +1,6 @@
 """libphysedge beside the bare OpenVINO C library and beside Python: time a frame, start, memory, size.
 
-    python benchmarks/native.py --build build/native --bundle build/demo/pmrnet_e-demo.physedge --frames 200
+    python benchmarks/native.py --build build/native --bundle build/demo/pmrnet_s-demo.physedge --frames 200
 
 Frames alternate between libphysedge (raw 640x480 frame to result) and the bare library (prepared picture to output)
 in one process. A start is a whole process up to an opened network, golden frames included.

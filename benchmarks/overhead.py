@@ -1,6 +1,6 @@
 """What the runtime adds to the bare engine: raw 640x480 frame to result, minus resize and inference.
 
-    python benchmarks/overhead.py --bundle build/pmrnet_e-demo.physedge --frames 200
+    python benchmarks/overhead.py --bundle build/demo/pmrnet_s-demo.physedge --frames 200
 
 Both come from the same frames: `net.answer` as a whole, and within it the times of resize and engine.
 """

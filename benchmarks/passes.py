@@ -18,7 +18,7 @@ import torch
 from machine import machine_line
 
 from physedge.deploy.golden import golden_frames
-from physedge.deploy.network import DEMO_NAME, demo_network, load_weights
+from physedge.deploy.network import DEMO_MODELS, demo_weights, load_weights
 from physedge.models.registry import find
 from physedge.models.reparameterise import reparameterise
 from physedge_calibrate.bench import run_bench
@@ -49,7 +49,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--model", default="pmrnet_e", help=f"pmrnet_e has the weights of {DEMO_NAME}, others random ones"
+        "--model", default="pmrnet_e", help="with the weights that come along, if it has any; else random ones"
     )
     parser.add_argument("--rounds", type=int, default=21)
     arguments = parser.parse_args()
@@ -57,10 +57,8 @@ def main() -> None:
     torch.manual_seed(0)
     spec = find(arguments.model).spec
     module = find(arguments.model).build().eval()
-    if arguments.model == "pmrnet_e":
-        weights = demo_network().weights
-        assert weights is not None
-        load_weights(module, weights)
+    if arguments.model in DEMO_MODELS:
+        load_weights(module, demo_weights(arguments.model))
     plain, folded = trace(module, spec), trace(reparameterise(module), spec)
     assert spec.frame is not None
     frames = [prepare(Frame(pixels=frame), spec.frame)[np.newaxis] for frame in golden_frames(spec)]

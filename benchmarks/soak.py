@@ -1,6 +1,6 @@
 """The real engine behind a stream for a long time: speed, tails, memory, threads, file handles.
 
-    python benchmarks/soak.py --bundle build/demo/pmrnet_e-demo.physedge --frames 10000
+    python benchmarks/soak.py --bundle build/demo/pmrnet_s-demo.physedge --frames 10000
 
 The same 24 synthetic pictures go round and round, so that the answers to each are known: one that ever differs is
 counted, and is an error.

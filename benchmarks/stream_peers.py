@@ -1,6 +1,6 @@
 """The same clip, the same camera and the same network through a stream and through loops as people write them.
 
-    python benchmarks/stream_peers.py --bundle build/demo/pmrnet_e-demo.physedge
+    python benchmarks/stream_peers.py --bundle build/demo/pmrnet_s-demo.physedge
 
     physedge     net.stream(...), OpenVINO
     model-api    OpenVINO Model API: cv2.VideoCapture and model(frame) in a loop

@@ -1,6 +1,6 @@
 """A firmware that has the frames itself: it pushes them in, pulls the newest answer, and is never held up.
 
-    python examples/firmware_loop/firmware_loop.py --bundle build/demo/pmrnet_e-demo.physedge --frames 150
+    python examples/firmware_loop/firmware_loop.py --bundle build/demo/pmrnet_s-demo.physedge --frames 150
 
 Replace `Probe` by whatever hands you pixels. Nothing is left behind when the `with` block ends.
 """

@@ -8,7 +8,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from physedge.deploy.network import NetworkChoice, find_network, load_weights
+from physedge.deploy.network import (
+    DEMO_MODELS,
+    DEMO_WORD,
+    NetworkChoice,
+    demo_network,
+    find_network,
+    load_weights,
+)
 from physedge.models.registry import REGISTRY, find
 from physedge_runtime.errors import UsageError
 
@@ -51,6 +58,19 @@ def test_incomplete_choices_are_refused(tmp_path: Path, monkeypatch: pytest.Monk
     refused(NetworkChoice(onnx=tmp_path / "net.onnx"), "PE-NETWORK-006")
     refused(NetworkChoice(weights=tmp_path / "w.safetensors"), "PE-NETWORK-005")
     refused(NetworkChoice(onnx=tmp_path / "net.onnx", spec=OWN / "spec.toml"), "PE-NETWORK-003")
+
+
+@pytest.mark.parametrize("model", DEMO_MODELS)
+def test_the_weights_that_come_along_bring_their_specification(model: str) -> None:
+    network = find_network(NetworkChoice(model=model, weights=DEMO_WORD))
+    assert network.spec.name == f"{model}-demo"
+    assert network.weights == demo_network(model=model).weights
+    network.build()
+    assert (
+        find_network(NetworkChoice(model=model, weights=DEMO_WORD, spec=OWN / "spec.toml")).spec.name
+        != network.spec.name
+    )
+    refused(NetworkChoice(model="pmrnet", weights=DEMO_WORD), "PE-NETWORK-008")
 
 
 @pytest.mark.parametrize("path", ["no.such.module:make", "os:no_such", "os:path", "os"])

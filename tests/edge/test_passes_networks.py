@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from physedge.deploy.golden import golden_frames
-from physedge.deploy.network import demo_network, load_weights
+from physedge.deploy.network import demo_weights, load_weights
 from physedge.models.registry import find
 from physedge_export.graph import TracedGraph
 from physedge_export.passes.base import GraphPass, run_passes
@@ -32,9 +32,8 @@ def traced(name: str) -> TracedGraph:
     """The network as it was trained, nothing folded: all that a pass may find is still there."""
     torch.manual_seed(5)
     network = find(name).build()
-    weights = demo_network().weights
-    if name == "pmrnet_e" and weights is not None:
-        load_weights(network, weights)
+    if name == "pmrnet_e":
+        load_weights(network, demo_weights(name))
     else:
         network.train()(torch.randn(2, 3, SIDE, SIDE))  # statistics of a picture
     return trace(network.eval(), find(name).spec.model_copy(update={"frame": FrameSpec(height=SIDE, width=SIDE)}))

@@ -139,7 +139,7 @@ def test_about_says_what_was_asked_for(made: SynthesisSummary) -> None:
         ({"kind": "xray"}, "PE-SYNTH-001", "ultrasound, endoscopy"),
         ({"frames": 0}, "PE-SYNTH-002", "frames is 0"),
         ({"seed": -1}, "PE-SYNTH-002", "seed is -1"),
-        ({"val_fraction": 0.9}, "PE-SYNTH-002", "val_fraction is 0.9"),
+        ({"val_fraction": 0.95}, "PE-SYNTH-002", "val_fraction is 0.95"),
         ({"sequence_length": 0}, "PE-SYNTH-002", "sequence_length is 0"),
         ({"height_px": 32}, "PE-SYNTH-002", "height is 32"),
         ({"width_px": 101}, "PE-SYNTH-002", "even"),

@@ -17,7 +17,7 @@ from rich.console import Console
 from tiny_segmenter import write_task
 
 from physedge.cli.app import main
-from physedge.deploy.network import load_weights
+from physedge.deploy.network import DEMO_MODELS, load_weights
 from physedge.project import read_project
 from physedge.train.asked import classes_from_word, options_from_words, size_from_word
 from physedge.train.fit import build_network, fit, spec_of
@@ -136,12 +136,18 @@ def test_words_become_options() -> None:
             options_from_words(**{**_PLAIN, word: "much"})
 
 
-def test_the_demos_weights_are_named_by_a_word() -> None:
-    options = options_from_words(**{**_PLAIN, "model": "pmrnet_e", "weights": Path("demo")})
+@pytest.mark.parametrize("model", DEMO_MODELS)
+def test_the_demos_weights_are_named_by_a_word(model: str) -> None:
+    options = options_from_words(**{**_PLAIN, "model": model, "weights": Path("demo")})
     assert options.weights is not None
     own = build_network(options, spec_of(options), for_training=False)
     load_weights(own, options.weights)
     assert options_from_words(**{**_PLAIN, "weights": Path("demo.safetensors")}).weights == Path("demo.safetensors")
+
+
+def test_a_network_without_weights_of_its_own_says_which_have_some() -> None:
+    with pytest.raises(UsageError, match=r"PE-NETWORK-008: no weights for pmrnet .*pmrnet_s"):
+        options_from_words(**{**_PLAIN, "model": "pmrnet", "weights": Path("demo")})
 
 
 def test_sizes_and_classes_as_they_are_written() -> None:

@@ -23,6 +23,7 @@ def demo(
 
     report = run_demo(output, frames=frames, threads=threads, progress=progress)
     say(
+        "of the networks that come with weights this one runs fastest on a processor; docs/results.md compares them",
         *report.export.statements,
         *verdict_lines(report.export.manifest.verdicts),
         f"verdict: {report.export.verdict}   bundle: {report.export.bundle}",

@@ -18,7 +18,9 @@ PrecisionOption = Annotated[
 ModelOption = Annotated[
     str | None, typer.Option("--model", help="A built-in network, or package.module:factory with --spec.")
 ]
-WeightsOption = Annotated[Path | None, typer.Option("--weights", help="Trained weights, safetensors.")]
+WeightsOption = Annotated[
+    Path | None, typer.Option("--weights", help="Trained weights, safetensors; demo: those that come along.")
+]
 SpecOption = Annotated[Path | None, typer.Option("--spec", help="spec.toml of the network (docs/spec.md).")]
 OnnxOption = Annotated[Path | None, typer.Option("--onnx", help="A network that comes as ONNX, with --spec.")]
 MetricOption = Annotated[

@@ -33,7 +33,7 @@ def _scenes(kind: str) -> Callable[..., None]:
         height: Annotated[int, typer.Option("--height", help="Picture height in pixels, even.")] = 480,
         width: Annotated[int, typer.Option("--width", help="Picture width in pixels, even.")] = 640,
         val_fraction: Annotated[
-            float, typer.Option("--val-fraction", help="Share of the scenes that validate, 0 to 0.5.")
+            float, typer.Option("--val-fraction", help="Share of the scenes that validate, 0 to 0.9.")
         ] = 0.2,
         video: Annotated[bool, typer.Option("--video/--no-video", help="A film of at most 300 frames besides.")] = True,
         json_output: JsonOption = False,

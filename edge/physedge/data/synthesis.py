@@ -28,7 +28,7 @@ class SynthesisRequest:
         kind: A key of the table of scenes.
         frames: Frames in both splits together.
         seed: Chooses the scenes; two seeds share none.
-        val_fraction: Share of the scenes that validate, 0 to 0.5.
+        val_fraction: Share of the scenes that validate, 0 to 0.9.
         sequence_length: Frames kept of each scene's film.
         height_px: Picture height, even.
         width_px: Picture width, even.
@@ -54,7 +54,7 @@ class SynthesisRequest:
             )
         _expect(1 <= self.frames < _SCENES_PER_SEED // 2, "frames", self.frames, "1 to 524287")
         _expect(0 <= self.seed < 2**40, "seed", self.seed, "0 to 2^40 - 1")
-        _expect(0.0 <= self.val_fraction <= 0.5, "val_fraction", self.val_fraction, "0 to 0.5")
+        _expect(0.0 <= self.val_fraction <= 0.9, "val_fraction", self.val_fraction, "0 to 0.9")
         _expect(self.sequence_length >= 1, "sequence_length", self.sequence_length, "1 or more")
         for name, size in (("height", self.height_px), ("width", self.width_px)):
             _expect(64 <= size <= 4096 and size % 2 == 0, name, size, "an even number of pixels, 64 to 4096")

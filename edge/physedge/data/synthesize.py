@@ -13,18 +13,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
-from physedge.data.scene_files import SequenceJob, count_files, write_sequence, write_video
+from physedge.data.scene_files import (
+    SequenceJob,
+    count_files,
+    drawing_pool,
+    worthwhile_processes,
+    write_sequence,
+    write_video,
+)
 from physedge.data.synthesis import SynthesisRequest, SynthesisSummary
 from physedge_runtime.errors import UsageError, missing_extra
 
 ABOUT = "about.json"
-
-# Below this many frames a second process costs more to start than it saves.
-_FRAMES_WORTH_A_PROCESS = 120
 
 Advance = Callable[[int], object]
 
@@ -104,7 +107,14 @@ def _write(request: SynthesisRequest, out: Path, processes: int | None, advance:
         advance(len(job.indices))
     if request.video:
         write_video(
-            request.kind, request.video_seeds(), out, request.video_frames, request.height_px, request.width_px, advance
+            request.kind,
+            request.video_seeds(),
+            out,
+            request.video_frames,
+            request.height_px,
+            request.width_px,
+            advance,
+            processes,
         )
     val = sum(len(job.indices) for job in jobs if job.folder.name == "val")
     summary = SynthesisSummary(
@@ -124,17 +134,11 @@ def _write(request: SynthesisRequest, out: Path, processes: int | None, advance:
 
 def _run(jobs: list[SequenceJob], request: SynthesisRequest, processes: int | None) -> Iterator[int]:
     """Write every sequence; gives the number of frames without a lesion, in the jobs' order."""
-    import os
-    from multiprocessing import get_context
-
-    if processes is None:
-        large = request.frames >= _FRAMES_WORTH_A_PROCESS
-        processes = min(2, os.cpu_count() or 1) if large else 1
+    processes = processes or worthwhile_processes(request.frames)
     if processes == 1:
         yield from map(write_sequence, jobs)
         return
-    # Spawned, not forked: a forked child inherits the locks of every thread that happens to run.
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+    with drawing_pool(processes) as pool:
         yield from pool.map(write_sequence, jobs)
 
 

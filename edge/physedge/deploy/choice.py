@@ -34,7 +34,7 @@ def default_bundle() -> tuple[Path, str]:
                 next_step="run physedge export first, or name one with --bundle",
             )
         return path, f"running {path} ({project.path.name})"
-    return demo_bundle(), "running the built-in demo model (no --bundle, no physedge.toml here)"
+    return demo_bundle(), f"running {demo_network().origin} (no --bundle, no physedge.toml here)"
 
 
 def demo_bundle() -> Path:

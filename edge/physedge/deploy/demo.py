@@ -10,6 +10,7 @@ import numpy as np
 
 from physedge.deploy.export import ExportOptions, ExportReport, Progress, export, no_progress
 from physedge.deploy.network import demo_network
+from physedge_calibrate.sampling import DEFAULT_COUNT
 from physedge_runtime.bundle import read_bundle
 from physedge_runtime.engines import ENGINES
 from physedge_runtime.errors import missing_extra
@@ -20,7 +21,8 @@ KIND = "endoscopy"
 # Another seed than the demo model was trained, chosen or tested with: none of these scenes is known to it.
 SCENE_SEED = 4
 # Scenes without a lesion score 0 or 1, nothing between, so the drop scatters: the gate asks for about 200 frames.
-DATA_FRAMES, SEQUENCE_FRAMES, VAL_FRACTION = 440, 4, 0.5
+VAL_FRAMES = 220
+DATA_FRAMES, SEQUENCE_FRAMES = VAL_FRAMES + DEFAULT_COUNT, 4
 DATA_HEIGHT_PX, DATA_WIDTH_PX = 256, 320
 HEIGHT_PX, WIDTH_PX = 384, 480
 _SHEET_ROWS, _SHEET_COLUMNS = 3, 4
@@ -99,7 +101,7 @@ def _scenes(folder: Path, frames: int, progress: Progress) -> tuple[Path, Path]:
             data,
             DATA_FRAMES,
             SCENE_SEED,
-            val_fraction=VAL_FRACTION,
+            val_fraction=VAL_FRAMES / DATA_FRAMES,
             sequence_length=SEQUENCE_FRAMES,
             height_px=DATA_HEIGHT_PX,
             width_px=DATA_WIDTH_PX,

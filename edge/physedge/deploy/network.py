@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from torch import nn
 
 WEIGHTS_FOLDER = Path(__file__).parents[1] / "models/weights"
-DEMO_NAME = "pmrnet_e-demo"
-DEMO_WEIGHTS = WEIGHTS_FOLDER / f"{DEMO_NAME}.safetensors"
+DEMO_MODELS = ("pmrnet_s", "pmrnet_e")
+"""Networks that come with weights; the first is the demo: several times faster on a processor."""
+DEMO_WORD = Path("demo")
+"""Said in place of a file, these weights are meant."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +28,7 @@ class NetworkChoice:
 
     Attributes:
         model: A built-in name or `package.module:factory`.
-        weights: Trained weights, safetensors.
+        weights: Trained weights, safetensors; `DEMO_WORD` for those that come along.
         spec: A specification file.
         onnx: A network that comes as ONNX, in place of `model`.
     """
@@ -47,7 +49,6 @@ class Network:
         weights: Its weights; None leaves it untrained.
         onnx: The ONNX file, if it comes as one.
         origin: A sentence about where it came from, without a full stop.
-        is_demo: Whether it is the built-in demo model.
     """
 
     spec: ModelSpec
@@ -55,7 +56,6 @@ class Network:
     weights: Path | None = None
     onnx: Path | None = None
     origin: str
-    is_demo: bool = False
 
     @property
     def weights_sha256(self) -> str:
@@ -94,12 +94,37 @@ def find_network(choice: NetworkChoice) -> Network:
             choice, model=project.model, weights=choice.weights or project.weights, spec=choice.spec or project.spec
         )
         return _from_model(filled, f"the network {project.model} of {project.path.name}")
-    return demo_network(choice)
+    demo = demo_network(choice)
+    return replace(demo, origin=f"{demo.origin} (no physedge.toml here)")
 
 
-def demo_network(choice: NetworkChoice | None = None) -> Network:
-    """The built-in demo: pmrnet_e trained on synthetic scenes."""
-    spec = read_spec(WEIGHTS_FOLDER / f"{DEMO_NAME}.toml")
+def demo_name(model: str) -> str:
+    """What a network with the weights that come along is called."""
+    return f"{model}-demo"
+
+
+def demo_weights(model: str) -> Path:
+    """The weights that come along, trained on synthetic scenes.
+
+    Raises:
+        UsageError: None come with this network (`PE-NETWORK-008`).
+    """
+    if model not in DEMO_MODELS:
+        raise UsageError(
+            "PE-NETWORK-008",
+            found=f"no weights for {model} in physedge",
+            expected=f"one of {', '.join(DEMO_MODELS)}, which were trained on synthetic scenes",
+            next_step="leave --weights demo away, or name a file with --weights",
+        )
+    return WEIGHTS_FOLDER / f"{demo_name(model)}.safetensors"
+
+
+def demo_network(choice: NetworkChoice | None = None, *, model: str = DEMO_MODELS[0]) -> Network:
+    """A built-in network with the weights that come along, trained on synthetic scenes.
+
+    Raises:
+        UsageError: Weights or a specification were named without a network (`PE-NETWORK-005`).
+    """
     if choice is not None and (choice.weights or choice.spec):
         raise UsageError(
             "PE-NETWORK-005",
@@ -107,12 +132,12 @@ def demo_network(choice: NetworkChoice | None = None) -> Network:
             expected="--model NAME or --model package.module:factory beside them",
             next_step="add --model",
         )
+    weights = demo_weights(model)
     return Network(
-        spec=spec,
-        factory=REGISTRY["pmrnet_e"].factory,
-        weights=DEMO_WEIGHTS,
-        origin="the built-in demo model (no physedge.toml here)",
-        is_demo=True,
+        spec=read_spec(weights.with_suffix(".toml")),
+        factory=REGISTRY[model].factory,
+        weights=weights,
+        origin=f"the built-in demo model {model}",
     )
 
 
@@ -130,19 +155,23 @@ def _from_onnx(choice: NetworkChoice) -> Network:
 
 
 def _from_model(choice: NetworkChoice, origin: str) -> Network:
-    assert choice.model is not None
-    is_own = ":" in choice.model
+    model = choice.model
+    assert model is not None
+    if choice.weights == DEMO_WORD:
+        weights = demo_weights(model)
+        choice = replace(choice, weights=weights, spec=choice.spec or weights.with_suffix(".toml"))
+    is_own = ":" in model
     if is_own and choice.spec is None:
         raise UsageError(
             "PE-NETWORK-007",
-            found=f"--model {choice.model} without a specification",
+            found=f"--model {model} without a specification",
             expected="--spec spec.toml for a network of one's own",
             next_step="write one; docs/spec.md describes every key",
         )
     if choice.weights is not None:
         _check_file(choice.weights, "the weights")
-    factory = choice.model if is_own else find(choice.model).factory
-    spec = read_spec(choice.spec) if choice.spec is not None else find(choice.model).spec
+    factory = model if is_own else find(model).factory
+    spec = read_spec(choice.spec) if choice.spec is not None else find(model).spec
     trained = f"with {choice.weights.name}" if choice.weights else "with untrained weights"
     return Network(spec=spec, factory=factory, weights=choice.weights, origin=f"{origin} {trained}")
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast, get_args
 
-from physedge.deploy.network import DEMO_WEIGHTS
+from physedge.deploy.network import DEMO_WORD, demo_weights
 from physedge.models.registry import find
 from physedge.train.options import Augmentation, Physics, TrainOptions
 from physedge_runtime.errors import UsageError
@@ -62,7 +62,7 @@ def options_from_words(
         task=meant,
         data=tuple(data),
         output=output or Path("runs") / re.sub(r"[^a-z0-9_-]+", "-", model.rpartition(":")[2].lower()),
-        weights=DEMO_WEIGHTS if weights == Path("demo") else weights,
+        weights=demo_weights(model) if weights == DEMO_WORD else weights,
         teacher=teacher,
         classes=_classes(meant, classes, data),
         height_px=height_px,

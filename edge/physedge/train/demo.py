@@ -1,10 +1,10 @@
-"""Remakes the weights that physedge ships: `pmrnet_e` trained on its own synthetic endoscopy, nothing else.
+"""Remakes the weights that physedge ships: `pmrnet_e`, then `pmrnet_s` taught by it, on synthetic endoscopy alone.
 
     python -m physedge.train.demo [FOLDER]
 
-FOLDER (default `build/demo-training`) takes the scenes, about 0.3 GB, and the run; called again after an interrupt,
-it goes on where it stopped. The weights go in half precision, with their specification, into
-`physedge/models/weights/`. The figure printed at the end is taken on scenes of another seed, which neither trained
+FOLDER (default `build/demo-training`) takes the scenes, about 0.3 GB, and a run of each network; called again after
+an interrupt, it goes on where it stopped. The weights go in half precision, with their specifications, into
+`physedge/models/weights/`. The figures printed at the end are taken on scenes of another seed, which neither trained
 nor chose the weights.
 """
 
@@ -15,7 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from physedge.data.synthesize import synthesize
-from physedge.deploy.network import DEMO_NAME, WEIGHTS_FOLDER, load_weights
+from physedge.deploy.network import WEIGHTS_FOLDER, demo_name, load_weights
+from physedge.models.registry import find
 from physedge.train.fit import TrainResult, fit
 from physedge.train.options import TrainOptions
 from physedge.train.record import save_weights
@@ -32,16 +33,21 @@ INTENDED_USE = (
 )
 
 
-def demo_options(folder: Path) -> TrainOptions:
-    """What the shipped weights were trained with."""
+TEACHER, PUPIL = "pmrnet_e", "pmrnet_s"
+_EPOCHS = {TEACHER: 6, PUPIL: 8}
+
+
+def demo_options(folder: Path, model: str) -> TrainOptions:
+    """What the shipped weights of a network were trained with."""
     return TrainOptions(
-        model="pmrnet_e",
+        model=model,
         data=(folder / "scenes",),
-        output=folder / "run",
+        output=folder / model,
+        teacher=folder / TEACHER if model == PUPIL else None,
         classes=("background", "polyp"),
         height_px=192,
         width_px=192,
-        epochs=6,
+        epochs=_EPOCHS[model],
         progressive=True,
         seed=0,
         accelerator="cpu",
@@ -52,16 +58,16 @@ def demo_options(folder: Path) -> TrainOptions:
 
 def make_demo_weights(
     folder: Path, weights_folder: Path = WEIGHTS_FOLDER, *, report: Callable[[str], None] = lambda _line: None
-) -> Scores:
+) -> dict[str, Scores]:
     """Draw the scenes, train, score on unseen scenes and write the weights.
 
     Args:
-        folder: For the scenes and the run.
-        weights_folder: For the weights and their specification.
+        folder: For the scenes and the runs.
+        weights_folder: For the weights and their specifications.
         report: Takes one line at a time.
 
     Returns:
-        The scores on the unseen scenes.
+        The scores of each network on the unseen scenes.
     """
     for name, seed, frames, scene_frames in (("scenes", 1, 1600, 10), ("unseen", 2, 120, 2)):
         synthesize(
@@ -74,23 +80,23 @@ def make_demo_weights(
             width_px=WIDTH_PX,
             video=False,
         )
-    result = fit(demo_options(folder), report=report)
-    return publish(result, folder / "unseen", weights_folder)
+    return {
+        model: publish(model, fit(demo_options(folder, model), report=report), folder / "unseen", weights_folder)
+        for model in (TEACHER, PUPIL)
+    }
 
 
-def publish(result: TrainResult, unseen: Path, weights_folder: Path) -> Scores:
+def publish(model: str, result: TrainResult, unseen: Path, weights_folder: Path) -> Scores:
     """Write the best weights in half precision with their specification, and score exactly these."""
-    from physedge.models.pmrnet_e import pmrnet_e
-
     spec = read_spec(result.output / SPEC).model_copy(
-        update={"name": DEMO_NAME, "version": "1", "intended_use": INTENDED_USE}
+        update={"name": demo_name(model), "version": "1", "intended_use": INTENDED_USE}
     )
-    network = pmrnet_e()
+    network = find(model).build()
     load_weights(network, result.weights)
     weights_folder.mkdir(parents=True, exist_ok=True)
-    weights = weights_folder / f"{DEMO_NAME}.safetensors"
+    weights = weights_folder / f"{demo_name(model)}.safetensors"
     save_weights(network, weights, half=True)
-    write_text(weights_folder / f"{DEMO_NAME}.toml", spec_text(spec))
+    write_text(weights.with_suffix(".toml"), spec_text(spec))
     load_weights(network, weights)
     return score_weights(network, spec, read_labelled(unseen, class_count=1))
 
@@ -98,8 +104,8 @@ def publish(result: TrainResult, unseen: Path, weights_folder: Path) -> Scores:
 def main() -> None:
     """The command."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path("build/demo-training")
-    scores = make_demo_weights(folder, report=_print)
-    _print(f"unseen scenes: {scores.sentence()}")
+    for model, scores in make_demo_weights(folder, report=_print).items():
+        _print(f"{model} on unseen scenes: {scores.sentence()}")
 
 
 def _print(line: str) -> None:
