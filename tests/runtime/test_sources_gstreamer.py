@@ -93,7 +93,7 @@ from physedge_runtime.errors import SourceError
 from physedge_runtime.sources.table import open_source
 source = open_source("gstreamer:videotestsrc is-live=true num-buffers=12 pattern=ball ! "
     "video/x-raw,width=320,height=240,framerate=25/1 ! videoconvert ! video/x-raw,format=BGR ! "
-    "appsink drop=true max-buffers=1")
+    "appsink max-buffers=16")  # room for all: a machine that is busy between open and read drops none
 source.open()
 assert source.info.live and source.info.period_ns == 40_000_000, source.info
 frames, stamps = [], []
@@ -125,5 +125,4 @@ def test_a_gstreamer_pipeline_into_the_systems_opencv() -> None:
     assert done.returncode == 0, done.stderr
     identifier, rest = done.stdout.split(maxsplit=1)
     assert identifier == "PE-SRC-008"
-    assert rest.startswith("[0, 1, 2")
-    assert rest.rstrip().endswith("True")
+    assert rest.strip() == f"{list(range(12))} True"
