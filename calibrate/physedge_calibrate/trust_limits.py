@@ -1,9 +1,11 @@
 """Limits of trust signals for a stated rate of false alarms.
 
 All signals share one risk: each limit is the same order statistic of its signal over clean frames, chosen so that the
-share of frames with *any* signal above its limit is at most the rate that was asked for. What this rate is on frames
-that the limits have not seen is measured by cross-validation over groups, with an interval that counts groups, since
-the frames of one patient or film are no independent samples.
+share of frames with *any* signal above its limit is at most the rate that was asked for. The frames of one patient or
+film are alike, so such limits are too tight for the next patient: they are widened, by the same share of their distance
+from the median, until each group raises no more alarms than that by limits fitted to the others. What the rate then is
+on frames that neither the limits nor their widening have seen is measured by cross-validation over groups, with an
+interval that counts groups.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ _FOLDS = 5
 _ROOM_SHARE = 0.001
 _ROOM = 1e-4
 _LEAST_SPREAD = 0.02
+# What lies farther out than this is another kind of picture, and not to be let in by wider limits.
+_WIDEST = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,13 +34,15 @@ class FittedLimits:
         limits: Signal name to its limit.
         samples: Clean frames.
         groups: Patients or films among them.
-        alarm_rate: Share of frames with an alarm, by limits fitted to the other groups.
+        widened: By which share of their distance from the median the limits were moved out.
+        alarm_rate: Share of frames with an alarm, by limits fitted and widened by the other groups.
         low, high: Its 95 % interval (Clopper-Pearson over groups).
     """
 
     limits: Mapping[str, float]
     samples: int
     groups: int
+    widened: float
     alarm_rate: float
     low: float
     high: float
@@ -60,18 +66,21 @@ def fit_limits(rows: Sequence[Mapping[str, float]], groups: Sequence[str], rate:
     labels = np.asarray(groups)
     distinct = sorted(set(groups))
     alarms: NDArray[np.bool_] = np.zeros(len(rows), bool)
-    folds = [distinct[start::_FOLDS] for start in range(min(_FOLDS, len(distinct)))]
-    for fold in folds if len(folds) > 1 else ():
-        held_out = np.isin(labels, fold)
-        alarms[held_out] = (table[held_out] > _limits(table[~held_out], rate)).any(axis=1)
-    if len(folds) <= 1:
-        alarms = np.asarray((table > _limits(table, rate)).any(axis=1))
+    for held_out in _folds(labels):
+        kept = ~held_out
+        limits = _limits(table[kept], rate, _widening(table[kept], labels[kept], rate))
+        alarms[held_out] = (table[held_out] > limits).any(axis=1)
+    widened = _widening(table, labels, rate)
+    limits = _limits(table, rate, widened)
+    if len(distinct) == 1:
+        alarms = np.asarray((table > limits).any(axis=1))
     share = float(alarms.mean())
     low, high = share_interval(share, len(distinct))
     return FittedLimits(
-        limits=dict(zip(names, _limits(table, rate).tolist(), strict=True)),
+        limits={name: _rounded(limit) for name, limit in zip(names, limits.tolist(), strict=True)},
         samples=len(rows),
         groups=len(distinct),
+        widened=widened,
         alarm_rate=share,
         low=low,
         high=high,
@@ -101,7 +110,27 @@ def input_reference(rows: Sequence[Mapping[str, float]]) -> tuple[dict[str, floa
     return middle, spread
 
 
-def _limits(table: NDArray[np.float64], rate: float) -> NDArray[np.float64]:
+def _folds(labels: NDArray[np.str_]) -> list[NDArray[np.bool_]]:
+    """Masks (frame,) of what is held out, whole groups each; none of a single group."""
+    distinct = sorted(set(labels.tolist()))
+    if len(distinct) < 2:
+        return []
+    return [np.isin(labels, distinct[start::_FOLDS]) for start in range(min(_FOLDS, len(distinct)))]
+
+
+def _widening(table: NDArray[np.float64], labels: NDArray[np.str_], rate: float) -> float:
+    """The least widening by which limits fitted to some groups hold the rate on the others; 0 of a single group."""
+    needed: NDArray[np.float64] = np.full(len(table), -np.inf)
+    for held_out in _folds(labels):
+        kept = table[~held_out]
+        tight, middle = _limits(kept, rate), np.median(kept, axis=0)
+        needed[held_out] = ((table[held_out] - tight) / np.maximum(tight - middle, _ROOM)).max(axis=1)
+    helped = np.sort(needed[needed <= _WIDEST])
+    allowed = max(0, int(rate * len(table)) - (len(table) - len(helped)))
+    return max(0.0, float(helped[-1 - allowed])) if len(helped) > allowed else 0.0
+
+
+def _limits(table: NDArray[np.float64], rate: float, widened: float = 0.0) -> NDArray[np.float64]:
     """Limits (signal,) of a table (frame, signal)."""
     ordered = np.sort(table, axis=0)
     allowed = rate * len(table)
@@ -111,8 +140,9 @@ def _limits(table: NDArray[np.float64], rate: float) -> NDArray[np.float64]:
         if (table > deeper).any(axis=1).sum() > allowed:
             break
         left_out += 1
-    chosen = ordered[len(table) - 1 - left_out]
-    return np.array([_rounded(value + _ROOM_SHARE * abs(value) + _ROOM) for value in chosen])
+    chosen: NDArray[np.float64] = ordered[len(table) - 1 - left_out]
+    tight = chosen + _ROOM_SHARE * np.abs(chosen) + _ROOM
+    return tight + widened * (tight - np.median(table, axis=0))
 
 
 def _rounded(value: float) -> float:

@@ -37,11 +37,32 @@ def test_the_cross_validated_rate_agrees_with_fresh_frames() -> None:
     assert fitted.alarm_rate == pytest.approx(0.05, abs=0.02)
 
 
-def test_few_frames_give_the_largest_value_and_a_wide_interval() -> None:
-    fitted = fit_limits(rows(30, 1), singles(30), 0.01)
+def test_few_frames_of_one_group_give_the_largest_value_and_a_wide_interval() -> None:
+    fitted = fit_limits(rows(30, 1), ["a"] * 30, 0.01)
     largest = max(row["s0"] for row in rows(30, 1))
     assert largest < fitted.limits["s0"] < 1.005 * largest
-    assert fitted.high > 0.05
+    assert fitted.widened == 0
+    assert fitted.high > 0.9
+
+
+def test_limits_fitted_to_few_patients_are_widened_and_their_rate_on_others_is_told() -> None:
+    """Patients differ by more than their own frames do: frame = patient + 0.1 noise, both normal."""
+    generator = np.random.default_rng(0)
+    tight, wide, told = [], [], []
+    for _ in range(60):
+        frames = [{"s": p + generator.normal(0, 0.1)} for p in generator.normal(0, 1, 8) for _ in range(20)]
+        fitted = fit_limits(frames, [str(index // 20) for index in range(160)], 0.01)
+        fresh = [{"s": p + generator.normal(0, 0.1)} for p in generator.normal(0, 1, 400)]
+        wide.append(alarms(fresh, dict(fitted.limits)))
+        tight.append(alarms(fresh, {"s": max(frame["s"] for frame in frames)}))
+        told.append(fitted.alarm_rate)
+    assert np.mean(tight) > 0.08  # of nine patients each is the highest as often as the others: 1/9
+    assert np.mean(wide) < 0.75 * np.mean(tight)
+    assert np.mean(told) > 0.9 * np.mean(wide)  # what is told of unseen patients is not better than it is
+
+
+def test_many_independent_frames_need_next_to_no_widening() -> None:
+    assert fit_limits(rows(2000, 3), singles(2000), 0.05).widened < 0.03
 
 
 def test_the_interval_counts_groups_not_frames() -> None:

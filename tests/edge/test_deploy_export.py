@@ -253,7 +253,7 @@ def test_auto_judges_and_times_every_graph_and_says_why_the_others_lost(home: Pa
 
 def test_trust_is_fitted_to_the_evaluated_frames_and_told(report: ExportReport) -> None:
     trust = report.manifest.trust
-    assert trust.fitted_on == "30 evaluation frames"
+    assert trust.fitted_on.startswith("30 evaluation frames of 15 groups, widened by ")
     assert trust.false_alarm_rate == 0.01
     assert trust.measured is not None
     assert trust.measured.high > 0.1  # 15 groups say little, and the interval says so

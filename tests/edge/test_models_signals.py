@@ -14,7 +14,6 @@ from physedge.models.pmrnet_e import pmrnet_e
 from physedge.models.pmrnet_s import pmrnet_s
 from physedge.models.reparameterise import reparameterise
 from physedge.models.signals import (
-    BoundaryDisagreement,
     HalvedForeground,
     RangeGrowth,
     SignallingSegmentation,
@@ -36,20 +35,6 @@ def disk(side_px: int = 64, radius_px: float = 16.0, centre: tuple[float, float]
     return inside.to(torch.float32)[None, None]
 
 
-def contour(mask: Tensor) -> Tensor:
-    wide = torch.nn.functional.max_pool2d(mask, 3, stride=1, padding=1)
-    return wide + torch.nn.functional.max_pool2d(-mask, 3, stride=1, padding=1)
-
-
-def test_a_boundary_on_the_contour_agrees_and_one_elsewhere_does_not() -> None:
-    disagreement = BoundaryDisagreement()
-    mask = disk()
-    assert disagreement(mask, contour(mask)).item() == pytest.approx(0.0, abs=1e-6)
-    assert disagreement(mask, contour(disk(radius_px=8.0))).item() > 0.9
-    assert disagreement(torch.zeros(1, 1, 64, 64), torch.zeros(1, 1, 64, 64)).item() == 0.0
-    assert disagreement(torch.zeros(1, 1, 64, 64), contour(mask)).item() > 0.9
-
-
 def test_the_network_is_unsure_by_what_is_missing_to_one_inside_the_mask() -> None:
     unsure = Unsureness()
     mask, inner = disk(), disk(radius_px=8.0)
@@ -66,7 +51,6 @@ def test_background_leak_does_not_add_up_to_a_mask() -> None:
     foreground = HalvedForeground()(torch.full((1, 1, 64, 64), -5.0))
     assert foreground.sum().item() > 5
     assert Unsureness()(foreground).item() == 0.0
-    assert BoundaryDisagreement()(foreground, torch.zeros_like(foreground)).item() == 0.0
 
 
 def test_a_diffusion_never_widens_its_range_and_a_broken_one_is_seen() -> None:
@@ -79,7 +63,7 @@ def test_a_diffusion_never_widens_its_range_and_a_broken_one_is_seen() -> None:
 
 
 @pytest.mark.parametrize("factory", [pmrnet_e, pmrnet_s])
-def test_several_classes_and_coarser_boundaries_have_the_same_signals(factory: Callable[..., nn.Module]) -> None:
+def test_several_classes_have_the_same_signals(factory: Callable[..., nn.Module]) -> None:
     network = with_signals(reparameterise(factory(classes=3)))
     answers = network(torch.rand(2, 3, 32, 32))
     assert answers["logits"].shape == (2, 3, 32, 32)
@@ -90,7 +74,7 @@ def test_several_classes_and_coarser_boundaries_have_the_same_signals(factory: C
     assert 0.0 <= signals.min() and signals.max() <= 1.0
 
 
-def test_a_network_without_boundaries_is_left_as_it_is() -> None:
+def test_a_network_that_segments_nothing_is_left_as_it_is() -> None:
     plain = torch.nn.Conv2d(3, 1, 1)
     assert with_signals(plain) is plain
     assert declared_signals(plain) == {}

@@ -123,10 +123,10 @@ def _physics(manifest: Manifest, physics: Mapping[str, int]) -> list[str]:
     ]
     trust = manifest.trust
     if trust.signals:
-        fitted = f"fitted to {trust.samples} clean frames ({trust.fitted_on})" if trust.fitted_on else "not fitted"
+        fitted = f"fitted to clean frames ({trust.fitted_on})" if trust.fitted_on else "not fitted"
         lines.append(f"- Trust signals with every answer: {', '.join(sorted(trust.signals))}; limits {fitted}.")
     if trust.measured is not None:
-        lines.append(f"- Share of clean frames that they doubt: {_figure('', trust.measured)}.")
+        lines.append(f"- Share of clean frames of unseen groups that they doubt: {_figure('', trust.measured)}.")
     return lines
 
 

@@ -130,7 +130,7 @@ def fit_trust(
         false_alarm_rate=rate,
         measured=Metric(value=fitted.alarm_rate, low=fitted.low, high=fitted.high),
         samples=fitted.samples,
-        fitted_on=f"{fitted.samples} {clean.described}",
+        fitted_on=f"{fitted.samples} {clean.described} of {fitted.groups} groups, widened by {fitted.widened:.2f}",
     )
 
 

@@ -24,7 +24,7 @@ _GROWTH_FLOOR = 1e-3
 
 @runtime_checkable
 class Segmenting(Protocol):
-    """A network whose decoder also says where it sees boundaries."""
+    """A network for segmentation."""
 
     def forward_with_auxiliary(self, image: Tensor) -> SegmentationOutputs:
         """Everything the loss looks at."""
@@ -38,37 +38,9 @@ class Signalling(Protocol):
     trust_signals: Mapping[str, SignalSpec]
 
 
-def widened(plane: Tensor, reach_px: int) -> Tensor:
-    """The largest value within `reach_px` of every pixel, (batch, 1, height, width)."""
-    return functional.max_pool2d(plane, 2 * reach_px + 1, stride=1, padding=reach_px)
-
-
-def narrowed(plane: Tensor, reach_px: int) -> Tensor:
-    """The smallest value within `reach_px` of every pixel that lies in the picture."""
-    return -widened(-plane, reach_px)
-
-
 def ramp(foreground: Tensor) -> Tensor:
     """The mask as a ramp from probability 1/4 to 3/4: sums over it do not add up a whole picture's worth of 0.001."""
     return torch.clamp(2.0 * foreground - 0.5, 0.0, 1.0)
-
-
-class BoundaryDisagreement(nn.Module):
-    """1 - Dice between where the decoder sees a boundary and where its own mask has one.
-
-    The decoder's map at half resolution is asked, or the finest of a network that has none: the one at full resolution
-    answers to every edge of the picture.
-    """
-
-    keep_float: ClassVar[bool] = True
-
-    def forward(self, foreground: Tensor, boundary: Tensor) -> Tensor:
-        """Map two planes (batch, 1, height, width) in [0, 1] to (batch, 1) in [0, 1]."""
-        mask = ramp(foreground)
-        contour = widened(mask, 1) - narrowed(mask, 1)
-        common = (contour * boundary).sum(dim=(2, 3))
-        total = (contour.square() + boundary.square()).sum(dim=(2, 3))
-        return 1.0 - (2.0 * common + 1.0) / (total + 1.0)
 
 
 class Unsureness(nn.Module):
@@ -122,7 +94,6 @@ class SignallingSegmentation(nn.Module):
         assert isinstance(network, Segmenting)
         self.network = network
         self.foreground = HalvedForeground()
-        self.boundary = BoundaryDisagreement()
         self.unsure = Unsureness()
         self.growth = RangeGrowth()
 
@@ -135,25 +106,13 @@ class SignallingSegmentation(nn.Module):
         """Map (batch, channel, height, width) to `logits` and `trust_NAME`, (batch, 1) each."""
         with _watched(self.network, AtrousDiffusion) as diffusions:
             outputs = self.network.forward_with_auxiliary(image)
-        foreground = self.foreground(outputs.logits)
-        signals = {
-            "boundary": self.boundary(*_on_one_grid(foreground, outputs.boundary)),
-            "inside": self.unsure(foreground),
-        }
+        signals = {"inside": self.unsure(self.foreground(outputs.logits))}
         if diffusions:
             signals["diffusion"] = torch.stack([self.growth(*ends) for ends in diffusions]).amax(dim=0)
         return {"logits": outputs.logits, **{PREFIX + name: value for name, value in signals.items()}}
 
 
-def _on_one_grid(foreground: Tensor, boundaries: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-    """The foreground and the finest boundary map that is no finer than it, both on the grid of that map."""
-    logits = max((one for one in boundaries if one.shape[3] <= foreground.shape[3]), key=lambda one: one.shape[3])
-    shrink = foreground.shape[3] // logits.shape[3]
-    return functional.avg_pool2d(foreground, shrink) if shrink > 1 else foreground, torch.sigmoid(logits)
-
-
 _SIGNALS: Mapping[str, SignalSpec] = {
-    "boundary": SignalSpec(reason="the mask's contour is not where the network sees a boundary"),
     "inside": SignalSpec(reason="the network is unsure of what it marks"),
     "diffusion": SignalSpec(reason="a diffusion widened its range", doubtful_above=1e-3, void_above=1e-2),
 }
