@@ -1,8 +1,12 @@
-"""What the runtime adds to the bare engine: raw 640x480 frame to result, minus resize and inference.
+"""What the runtime adds to the bare engine: raw 640x480 frame to result, health, trust and age on.
 
-    python benchmarks/overhead.py --bundle build/demo/pmrnet_s-demo.physedge --frames 200
+    python benchmarks/overhead.py --bundle build/demo/pmrnet_s-demo.physedge
 
-Both come from the same frames: `net.answer` as a whole, and within it the times of resize and engine.
+Three loops over the same frames, in turns, and the time from answer to answer in each:
+
+    bare     resize and engine, nothing else
+    answer   `net.answer`: trust signals, mask, ages, stage times
+    stream   `net.stream` over the frames: also signal health, decisions, summary; the look has a thread of its own
 """
 
 from __future__ import annotations
@@ -10,49 +14,77 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 from machine import machine_line
+from soak import pictures
 
 from physedge_runtime import Frame, load
+from physedge_runtime.net import Net
+from physedge_runtime.stream.loop import stream
+
+SETTLING = 3
+
+
+def frames_of(count: int) -> Iterator[Frame]:
+    """Numbered frames of 640x480."""
+    for index in range(count):
+        yield Frame(pixels=STOCK[index % len(STOCK)], frame_id=index, captured_ns=time.monotonic_ns())
+
+
+def bare(net: Net, count: int) -> Iterator[object]:
+    """Resize and engine."""
+    for frame in frames_of(count):
+        yield net.outputs(net.prepare(frame))
+
+
+def answer(net: Net, count: int) -> Iterator[object]:
+    """A result a frame."""
+    for frame in frames_of(count):
+        yield net.answer(frame)
+
+
+def streamed(net: Net, count: int) -> Iterator[object]:
+    """A result a frame, out of a stream."""
+    with stream(net, frames_of(count)) as running:
+        yield from running
+
+
+STOCK = pictures((480, 640))
+LOOPS: dict[str, Callable[[Net, int], Iterator[object]]] = {"bare": bare, "answer": answer, "stream": streamed}
+
+
+def intervals_ms(answers: Iterator[object]) -> list[float]:
+    """From answer to answer, without the first few."""
+    stamps = [time.perf_counter_ns() for _ in answers]
+    return [(after - before) / 1e6 for before, after in zip(stamps[SETTLING:], stamps[SETTLING + 1 :], strict=False)]
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--frames", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--frames", type=int, default=70, help="In each loop of each round.")
     arguments = parser.parse_args()
-    generator = np.random.default_rng(0)
-    pixels = generator.integers(0, 256, (480, 640, 3), dtype=np.uint8)
-    whole_ms, resize_ms, engine_ms, overhead_ms = [], [], [], []
+    times: dict[str, list[float]] = {name: [] for name in LOOPS}
     with load(arguments.bundle).open(engine=arguments.engine, threads=arguments.threads, allow_rejected=True) as net:
-        for index in range(arguments.frames + 10):
-            frame = Frame(pixels=pixels, frame_id=index, captured_ns=time.monotonic_ns())
-            started = time.perf_counter_ns()
-            result = net.answer(frame)
-            whole = (time.perf_counter_ns() - started) / 1e6
-            if index < 10:
-                continue
-            whole_ms.append(whole)
-            resize_ms.append(result.stages.preprocess_ms)
-            engine_ms.append(result.stages.inference_ms)
-            overhead_ms.append(whole - result.stages.preprocess_ms - result.stages.inference_ms)
+        for _ in range(arguments.rounds):
+            for name, loop in LOOPS.items():
+                times[name] += intervals_ms(loop(net, arguments.frames))
         name = net.engine
-    print(f"{name}, {arguments.threads} thread(s), {len(whole_ms)} frames of 640x480")
-    for title, values in (
-        ("frame to result", whole_ms),
-        ("resize", resize_ms),
-        ("engine", engine_ms),
-        ("overhead above engine and resize", overhead_ms),
-    ):
-        quantiles = statistics.quantiles(values, n=10)
-        print(f"  {title:<34} median {statistics.median(values):8.3f} ms   p90 {quantiles[8]:8.3f} ms")
-    share = statistics.median(overhead_ms) / statistics.median(engine_ms)
-    print(f"  overhead / engine {share:.4f}")
+    print(f"{name}, {arguments.threads} thread(s), {len(times['bare'])} frames of 640x480 in each loop")
+    medians = {loop: statistics.median(values) for loop, values in times.items()}
+    for loop, values in times.items():
+        p90 = statistics.quantiles(values, n=10)[8]
+        added = medians[loop] - medians["bare"]
+        print(
+            f"  {loop:<7} median {medians[loop]:8.3f} ms, p90 {p90:8.3f} ms; above the bare loop {added:+7.3f} ms,"
+            f" {added / medians['bare']:+.4f} of it"
+        )
     print(machine_line())
 
 

@@ -2,12 +2,14 @@
 
 python benchmarks/start.py                 # import and --help, whole processes
 python benchmarks/start.py --install       # also weighs a plain install in a fresh environment
+python benchmarks/start.py --bundle B      # also to the first answer, cache of compiled graphs cold and warm
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import os
 import statistics
 import subprocess
 import sys
@@ -33,6 +35,27 @@ def seconds(command: list[str]) -> float:
     return time.perf_counter() - started
 
 
+_FIRST_ANSWER = """
+import sys, numpy
+from physedge_runtime import load
+with load(sys.argv[1]).open(engine=sys.argv[2], threads=1, allow_rejected=True) as net:
+    net.infer(numpy.full((480, 640, 3), 90, numpy.uint8))
+"""
+
+
+def first_answers(bundle: Path, engine: str, runs: int) -> None:
+    """Whole processes that check a bundle, replay its golden frames and answer one frame."""
+    command = [sys.executable, "-c", _FIRST_ANSWER, str(bundle), engine]
+    cold_s, warm_s = [], []
+    for _ in range(runs):
+        with tempfile.TemporaryDirectory() as cache:
+            os.environ["PHYSEDGE_CACHE"] = cache
+            cold_s.append(seconds(command))
+            warm_s.append(seconds(command))
+    for name, values in (("cold", cold_s), ("warm", warm_s)):
+        print(f"first answer, {engine}, {name} cache: median {statistics.median(values):.2f} s, {len(values)} runs")
+
+
 def installed_bytes() -> dict[str, int]:
     """Size of what a plain install puts into site-packages, by distribution, without pip and setuptools."""
     with tempfile.TemporaryDirectory() as folder:
@@ -56,6 +79,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=11)
     parser.add_argument("--install", action="store_true")
+    parser.add_argument("--bundle", type=Path)
+    parser.add_argument("--engine", default="openvino")
     arguments = parser.parse_args()
     for command in COMMANDS.values():
         seconds(command)  # the file cache
@@ -63,6 +88,8 @@ def main() -> None:
     for name in COMMANDS:
         values = [row[name] for row in rounds]
         print(f"{name:<26} median {statistics.median(values):.3f} s, best {min(values):.3f} s, {len(values)} runs")
+    if arguments.bundle is not None:
+        first_answers(arguments.bundle, arguments.engine, min(5, arguments.runs))
     if arguments.install:
         sizes = installed_bytes()
         print(f"plain install: {sum(sizes.values()) / 1e6:.0f} MB without pip and setuptools")

@@ -1,6 +1,6 @@
 """What the trust signals in a graph cost: the same graph with and without them, in turns.
 
-python benchmarks/trust_cost.py --bundle build/demo/pmrnet_e-demo.physedge
+python benchmarks/trust_cost.py --bundle build/demo/pmrnet_s-demo.physedge
 """
 
 from __future__ import annotations

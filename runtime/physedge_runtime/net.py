@@ -50,6 +50,21 @@ class GoldenReplay:
     max_error: float
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A frame as the graph takes it in.
+
+    Attributes:
+        inputs: (1, height, width, channel) uint8 or (1, voltage) float32.
+        distance: How unlike the calibration set it is, and by which statistic; None where nothing is known of the set.
+        took_ms: The time it took.
+    """
+
+    inputs: NDArray[Any]
+    distance: tuple[float, str] | None
+    took_ms: float
+
+
 class Net:
     """A network on an engine. Use as a context manager; frames may be handed in from several threads."""
 
@@ -88,19 +103,24 @@ class Net:
         """
         return self.answer(Frame(pixels=pixels, captured_ns=time.monotonic_ns(), colour=colour))
 
-    def answer(self, frame: Frame) -> Result:
-        """Answer one frame; its age is counted from its capture stamp."""
+    def answer(self, frame: Frame, ahead: Prepared | None = None) -> Result:
+        """Answer one frame; its age is counted from its capture stamp.
+
+        Args:
+            frame: Any size.
+            ahead: What `prepared` gave for this frame; made here where None.
+        """
+        if ahead is None:
+            ahead = self.prepared(frame)
         started_ns = time.monotonic_ns()
-        inputs = self.prepare(frame)
-        prepared_ns = time.monotonic_ns()
-        outputs = self._engine.infer(inputs)
+        outputs = self._engine.infer(ahead.inputs)
         inferred_ns = time.monotonic_ns()
         stages = StageTimes(
-            queue_ms=(started_ns - frame.captured_ns) / _NS_PER_MS,
-            preprocess_ms=(prepared_ns - started_ns) / _NS_PER_MS,
-            inference_ms=(inferred_ns - prepared_ns) / _NS_PER_MS,
+            queue_ms=(started_ns - frame.captured_ns) / _NS_PER_MS - ahead.took_ms,
+            preprocess_ms=ahead.took_ms,
+            inference_ms=(inferred_ns - started_ns) / _NS_PER_MS,
         )
-        trust = self._judge.judge(outputs, inputs[0])
+        trust = self._judge.judge(outputs, ahead.inputs[0], ahead.distance)
         head = Head(frame=frame, stages=stages, age_ms=0.0, engine=self.engine, trust=trust)
         result = decode(outputs, self.spec, head)
         decoded_ns = time.monotonic_ns()
@@ -110,6 +130,13 @@ class Net:
             stages=replace(stages, postprocess_ms=(decoded_ns - inferred_ns) / _NS_PER_MS),
             bundle_trust=self.bundle_trust,
         )
+
+    def prepared(self, frame: Frame) -> Prepared:
+        """All that can be known of a frame before the engine has it; any thread may ask."""
+        started_ns = time.monotonic_ns()
+        inputs = self.prepare(frame)
+        distance = self._judge.distance(inputs[0])
+        return Prepared(inputs, distance, (time.monotonic_ns() - started_ns) / _NS_PER_MS)
 
     def prepare(self, frame: Frame) -> NDArray[Any]:
         """The graph's input for a frame: (1, height, width, channel) uint8 or (1, voltage) float32."""

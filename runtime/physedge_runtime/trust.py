@@ -79,20 +79,25 @@ class TrustJudge:
         self._reference = record.input
         self._spec = spec
 
-    def judge(self, outputs: Outputs, inputs: NDArray[Any]) -> Trust:
+    def distance(self, inputs: NDArray[Any]) -> tuple[float, str] | None:
+        """How unlike the calibration set an input is (`input_distance`); None where nothing is known of the set."""
+        return None if self._reference is None else input_distance(inputs, self._spec, self._reference)
+
+    def judge(self, outputs: Outputs, inputs: NDArray[Any], distance: tuple[float, str] | None = None) -> Trust:
         """Trust in one answer.
 
         Args:
             outputs: Of the graph, output name to float32 array with a batch axis of 1.
             inputs: What went in, without the batch axis.
+            distance: What `distance` gave for these inputs; asked here where None.
         """
         values = signals_of(outputs)
         for name, answer in outputs.items():
             if not np.isfinite(answer).all():
                 return Trust(state=TrustState.VOID, reason=f"{name} is not finite", signals=values)
         details = {name: self._which(name, outputs) for name in values}
-        if self._reference is not None:
-            values[INPUT], statistic = input_distance(inputs, self._spec, self._reference)
+        if (distance := distance or self.distance(inputs)) is not None:
+            values[INPUT], statistic = distance
             details[INPUT] = f"{statistic}: "
         return judge_signals(values, self._signals, details)
 

@@ -221,6 +221,25 @@ def test_pictures_pass_at_the_sources_rate_while_the_engine_is_overdue() -> None
     assert room.last.result is not None
 
 
+def test_pictures_pass_while_the_engine_is_with_other_streams_and_the_newest_still_waits_for_it() -> None:
+    room = Room(deadline_ns=50 * NS_PER_MS)
+    for _ in range(6):  # nobody takes: it is not this stream's turn
+        room.frame()
+        room.wait(33)
+    assert room.core.drops == {"superseded": 1}
+    assert room.passed == [1, 2, 3, 4]
+    assert {item.withdrawn_text for item in room.out if item.frame} == {"the engine is still busy with other streams"}
+    frame = room.take()
+    assert frame is not None
+    room.answered(answer(frame))
+    assert room.last.result is not None
+    assert room.passed[-1] == 5
+    room.frame()
+    room.wait(33)
+    room.frame()
+    assert room.passed[-1] == 5  # the wait is counted anew
+
+
 def test_an_answer_that_is_too_old_is_withdrawn() -> None:
     room = Room(Drop.OLDEST, health=HealthLimits.for_file())
     room.frame()
@@ -384,6 +403,23 @@ def test_a_hung_engine_ends_in_the_safe_state_while_pictures_pass() -> None:
     assert "has not come back" in room.core.safety.safe_reason
     assert len(room.passed) >= 150
     assert room.last.withdrawn is Withdrawal.SAFE_STATE
+
+
+def test_a_process_that_stood_still_is_no_hung_engine() -> None:
+    """Stopped, swapped out, a virtual machine paused: nobody ran, so nobody hung."""
+    room = Room()
+    room.frame()
+    frame = room.take()
+    assert frame is not None
+    for _ in range(3):
+        room.wait(60_000)
+    assert room.core.safety.safe_reason == ""
+    room.answered(answer(frame))
+    room.frame()
+    assert room.take() is not None
+    for _ in range(6):
+        room.wait(1000)
+    assert "has not come back for 6000 ms" in room.core.safety.safe_reason
 
 
 def test_the_first_reason_of_the_safe_state_stays() -> None:

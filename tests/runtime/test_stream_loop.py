@@ -20,6 +20,7 @@ from physedge_runtime.sinks.base import CollectingSink
 from physedge_runtime.sources import PushSource
 from physedge_runtime.stream import EventKind, StreamedFrame, StreamEvent, StreamInfo, Withdrawal
 from physedge_runtime.stream.loop import Stream, stream
+from physedge_runtime.stream.share import SharedNet
 
 
 @pytest.fixture(autouse=True)
@@ -100,6 +101,48 @@ def test_frames_stops_after_exactly_so_many_pictures() -> None:
     with stream(FakeNet(), pictures(50), frames=7, sinks=[sink]) as running:
         assert running.wait().pictures == 7
     assert len(sink.items) == 7
+
+
+class PreparingNet(FakeNet):
+    """Prepares frames; its answer carries what was prepared."""
+
+    def __init__(self, *, refuse: int = -1) -> None:
+        super().__init__()
+        self.refuse = refuse
+        self.engine_free, self.prepared_ids = threading.Event(), list[int]()
+        self.got: list[tuple[int, object]] = []
+
+    def prepared(self, frame: Frame) -> object:
+        if frame.frame_id == self.refuse:
+            raise ValueError("no grid for this one")
+        self.prepared_ids.append(frame.frame_id)
+        return f"grid {frame.frame_id}"
+
+    def answer(self, frame: Frame, ahead: object = None) -> Result:
+        if frame.frame_id == 0:
+            assert self.engine_free.wait(10)
+        self.got.append((frame.frame_id, ahead))
+        return answer_to(frame)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_frames_of_a_file_are_prepared_while_the_engine_works_and_each_answer_gets_its_own(shared: bool) -> None:
+    net = PreparingNet(refuse=5)
+    with stream(SharedNet(net) if shared else net, pictures(9)) as running:
+        until(lambda: len(net.prepared_ids) >= 3)  # the engine is still at the first
+        assert net.got == []
+        net.engine_free.set()
+        assert running.wait().answers == 9
+    assert net.got == [(number, None if number == 5 else f"grid {number}") for number in range(9)]
+
+
+def test_of_a_live_source_nothing_is_prepared_ahead() -> None:
+    net, camera = PreparingNet(), FakeCamera()
+    net.engine_free.set()
+    with stream(net, camera, frames=12) as running, Pump(camera):
+        running.wait()
+    assert net.prepared_ids == []
+    assert {ahead for _, ahead in net.got} == {None}
 
 
 def test_a_slow_iterator_holds_a_file_back_and_loses_nothing() -> None:

@@ -17,6 +17,7 @@ NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
 
 _JUMP_NS = NS_PER_S
+_STOOD_STILL_NS = NS_PER_S
 
 
 class ManualClock:
@@ -41,6 +42,27 @@ class ManualClock:
         if by_ns < 0:
             raise ValueError(f"a monotonic clock does not go back, by_ns is {by_ns}")
         self.now_ns += by_ns
+
+
+class WatchedSpan:
+    """How long something has taken, by one who looks every few milliseconds.
+
+    A look that comes more than a second after the last counts as one second: then it was the whole process that stood
+    still (stopped, swapped out, its virtual machine paused), and what is watched had no time to work in either.
+    """
+
+    def __init__(self) -> None:
+        self._start_ns = self._looked_ns = 0
+
+    def start(self, now_ns: int) -> None:
+        """It begins now."""
+        self._start_ns = self._looked_ns = now_ns
+
+    def look(self, now_ns: int) -> int:
+        """For how long it has gone on, nanoseconds."""
+        self._start_ns += max(0, now_ns - self._looked_ns - _STOOD_STILL_NS)
+        self._looked_ns = now_ns
+        return now_ns - self._start_ns
 
 
 class SourceClock:

@@ -7,7 +7,8 @@ out. The same calls with the same times give the same output: that is what `repl
 Pictures leave in the order of their numbers, each at most once. Under `Drop.LATEST` a picture goes out
 
 - with its answer, when that comes in time;
-- at once and without one, where it is not fit to be answered, or while the frame in work is overdue.
+- at once and without one, where it is not fit to be answered, or while the frame in work is overdue;
+- without one when the next picture comes, while the engine has been busy with other streams for as long.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from types import MappingProxyType
 
 from physedge_runtime.frame import Frame
 from physedge_runtime.results import Result, Signal
-from physedge_runtime.stream.clock import NS_PER_MS, SourceClock
+from physedge_runtime.stream.clock import NS_PER_MS, SourceClock, WatchedSpan
 from physedge_runtime.stream.events import EventLog
 from physedge_runtime.stream.health import Health, HealthLimits
 from physedge_runtime.stream.look import FrameLook
@@ -81,7 +82,8 @@ class StreamCore:
         self._last_passed_id: int | None = None
         self._last_captured_ns = 0
         self._in_work: _Held | None = None
-        self._taken_ns = 0
+        self._work_span = WatchedSpan()
+        self._waits_since_ns: int | None = None
         self._shown: Frame | None = None
         self._said_signal = Signal.RECOVERING
         self._said_safe = False
@@ -100,6 +102,11 @@ class StreamCore:
     def has_room(self) -> bool:
         """Whether the grabber may hand in a frame; under `Drop.NEVER` it must wait for this."""
         return self._slot.policy is not Drop.NEVER or self._slot.has_room
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether a frame waits for the engine."""
+        return bool(self._slot)
 
     @property
     def is_idle(self) -> bool:
@@ -131,9 +138,13 @@ class StreamCore:
         self._say_signal(now_ns, with_notice=False)
         held = _Held(frame, self.health.answerable, self.health.signal, self.health.reason)
         if self._is_queue or not (self.safety.safe_reason or not held.answerable or self._is_overdue(now_ns)):
+            self._pass_starved(now_ns)
             self._slot.put(held)
+            if self._waits_since_ns is None:
+                self._waits_since_ns = frame.captured_ns
         else:
             self._slot.clear()
+            self._waits_since_ns = None
             self._pass_without(held, now_ns)
 
     def take(self, now_ns: int) -> Frame | None:
@@ -143,7 +154,8 @@ class StreamCore:
             if held is None:
                 return None
             if held.answerable and not self.safety.safe_reason:
-                self._in_work, self._taken_ns = held, now_ns
+                self._in_work, self._waits_since_ns = held, None
+                self._work_span.start(now_ns)
                 return held.frame
             self._pass_without(held, now_ns)
 
@@ -175,7 +187,7 @@ class StreamCore:
         self.health.tick(now_ns)
         self._say_signal(now_ns, with_notice=True)
         if self._in_work is not None:
-            self.safety.watch_engine(now_ns - self._taken_ns)
+            self.safety.watch_engine(self._work_span.look(now_ns))
         self._say_safe(now_ns)
         self._pass_overdue(now_ns)
         if self._shown is not None and self.safety.is_too_old(now_ns - self._shown.captured_ns):
@@ -223,13 +235,21 @@ class StreamCore:
         if self._last_passed_id is None or held.frame.frame_id > self._last_passed_id:
             self._pass_without(held, now_ns)
 
+    def _pass_starved(self, now_ns: int) -> None:
+        """The engine is not ours for too long: the picture that a newer one replaces goes out, the newer one waits."""
+        if self._is_queue or self._in_work is not None or self._waits_since_ns is None:
+            return
+        if self.safety.is_overdue(now_ns - self._waits_since_ns) and (held := self._slot.take()) is not None:
+            self._pass_without(held, now_ns)
+
     def _pass_without(self, held: _Held, now_ns: int) -> None:
         if self.safety.safe_reason:
             withdrawn, text = Withdrawal.SAFE_STATE, self.safety.safe_reason
         elif not held.answerable:
             withdrawn, text = Withdrawal.SIGNAL, _signal_text(held.signal, held.reason)
         else:
-            withdrawn, text = Withdrawal.LATE, "the engine is still busy with an earlier picture"
+            by = "an earlier picture" if self._in_work is not None else "other streams"
+            withdrawn, text = Withdrawal.LATE, f"the engine is still busy with {by}"
         self._pass(held, now_ns, answer=None, withdrawn=withdrawn, text=text)
 
     def _pass(

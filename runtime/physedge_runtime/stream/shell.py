@@ -13,6 +13,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Protocol, TypedDict
 
@@ -21,6 +22,7 @@ from physedge_runtime.frame import Frame
 from physedge_runtime.results import Result
 from physedge_runtime.sinks.base import Sink
 from physedge_runtime.sources.base import Source
+from physedge_runtime.stream.ahead import AheadQueue, Preparing
 from physedge_runtime.stream.clock import NS_PER_MS, NS_PER_S, Clock
 from physedge_runtime.stream.core import StreamCore
 from physedge_runtime.stream.grabber import Grabber
@@ -31,6 +33,7 @@ from physedge_runtime.stream.outlet import Outlet
 from physedge_runtime.stream.record import RecordedCore
 from physedge_runtime.stream.recording import RecordingWriter
 from physedge_runtime.stream.safety import EngineFault, SafetyLimits
+from physedge_runtime.stream.share import SharedNet
 from physedge_runtime.stream.slot import Drop
 from physedge_runtime.stream.steadiness import AREA, AREA_LIMIT
 from physedge_runtime.stream.streamed import EventKind, StreamedFrame, StreamEvent, StreamInfo
@@ -106,6 +109,8 @@ class Shell:
             self.info = _stream_info(net, source, options)
             self._core = self._make_core(policy, source.info.period_ns)
             self._newest_only = policy is Drop.LATEST
+            self._preparing = net if policy is Drop.NEVER and isinstance(net, Preparing) else None
+            self._ahead = AheadQueue()
             self._handout: deque[StreamedFrame] = deque()
             self._is_iterated, self._missed_by_iterator = False, 0
             self._summary = SummaryBuilder(self.info)
@@ -157,14 +162,23 @@ class Shell:
 
     def _on_frame(self, frame: Frame) -> None:
         look = look_at(frame)
+        ahead = self._prepared(frame)
         with self._changed:
             while not self._core.has_room and not self._stopping.is_set():
                 self._changed.wait(_LOOK_AGAIN_S)
             if self._stopping.is_set():
                 return
+            if self._preparing is not None:
+                self._ahead.put(frame, ahead)
             self._core.frame(frame, look, self._clock())
             self._changed.notify_all()
         self._hand_out_live()
+
+    def _prepared(self, frame: Frame) -> object:
+        try:
+            return None if self._preparing is None else self._preparing.prepared(frame)
+        except Exception:
+            return None  # the worker meets it again, and says so in the frame's turn
 
     def _on_lost(self, reason: str) -> None:
         with self._changed:
@@ -176,35 +190,43 @@ class Shell:
             self._core.note(EventKind.RECONNECT, f"{self.info.source} is back", self._clock())
 
     def _work(self) -> None:
-        while True:
-            frame = self._next_frame()
-            if frame is None:
-                break
-            result = self._ask(frame)
+        while self._frame_waits():
+            with self._turn() as is_ours:
+                frame, ahead = self._take() if is_ours else (None, None)
+                result = None if frame is None else self._ask(frame, ahead)
             with self._changed:
-                self._core.answered(result, self._clock())
+                if result is not None:
+                    self._core.answered(result, self._clock())
                 self._changed.notify_all()
             self._hand_out()
+        self._hand_out()
         self._stopping.set()
         with self._changed:
             self._changed.notify_all()
 
-    def _next_frame(self) -> Frame | None:
-        while True:
-            with self._changed:
-                frame = self._core.take(self._clock())
-                is_over = self._stopping.is_set() or (self._source_ended and self._core.is_idle)
-                has_more = frame is not None or is_over
-                self._changed.notify_all()
-            self._hand_out()
-            if has_more:
-                return None if self._stopping.is_set() else frame
-            with self._changed:
-                if self._core.is_idle and not (self._source_ended or self._stopping.is_set()):
-                    self._changed.wait(_LOOK_AGAIN_S)
+    def _frame_waits(self) -> bool:
+        """Wait for a frame; False where the stream is over."""
+        with self._changed:
+            while not (self._core.has_waiting or self._source_ended or self._stopping.is_set()):
+                self._changed.wait(_LOOK_AGAIN_S)
+            return self._core.has_waiting and not self._stopping.is_set()
 
-    def _ask(self, frame: Frame) -> Result | EngineFault:
+    def _turn(self) -> AbstractContextManager[bool]:
+        """The engine for this stream alone: at once, or in turn with the others that share it."""
+        if isinstance(self._net, SharedNet):
+            return self._net.turn(self._stopping.is_set)
+        return nullcontext(True)
+
+    def _take(self) -> tuple[Frame | None, object]:
+        with self._changed:
+            frame = None if self._stopping.is_set() else self._core.take(self._clock())
+            self._changed.notify_all()
+            return frame, None if frame is None else self._ahead.take(frame)
+
+    def _ask(self, frame: Frame, ahead: object) -> Result | EngineFault:
         try:
+            if ahead is not None and self._preparing is not None:
+                return self._preparing.answer(frame, ahead)
             return self._net.answer(frame)
         except MemoryError:
             return EngineFault("out of memory", is_out_of_memory=True)
@@ -229,6 +251,7 @@ class Shell:
                 if dead and not (self._source_ended or self._stopping.is_set()):
                     self._core.fail(f"the thread {dead} died", now_ns)
                 self._core.tick(now_ns)
+                self._watch_shared(now_ns)
                 safe_reason = self._core.safety.safe_reason
             self._hand_out_live()
             if safe_reason and not (self._options.keep_passing and self._live):
@@ -237,6 +260,13 @@ class Shell:
                 self.stop()
             elif not safe_reason:
                 self._systemd.alive(now_ns)
+
+    def _watch_shared(self, now_ns: int) -> None:
+        """An engine that hangs over another stream's frame hangs for this one, which waits for its turn."""
+        busy_ns = self._net.busy_ns() if isinstance(self._net, SharedNet) else 0
+        if busy_ns > self._core.safety.limits.hang_ns and not self._core.safety.safe_reason:
+            text = f"the engine has not come back for {busy_ns / NS_PER_MS:.0f} ms from another stream's frame"
+            self._core.fail(text, now_ns)
 
     def _guard(self, role: str, run: Callable[[], None]) -> None:
         """Run a thread; one that dies of a bug ends the stream in its safe state, the bug kept as the cause."""

@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::size_t queue_capacity = 8, read_ahead = 2;
 constexpr int all_old_after = 10;
-constexpr std::int64_t jump_ns = ns_per_s;
+constexpr std::int64_t jump_ns = ns_per_s, stood_still_ns = ns_per_s;
 
 }  // namespace
 
@@ -91,9 +91,12 @@ void physedge_stream::frame(const physedge_stream_frame& given, const physedge_l
     held.signal = health_.signal;
     copy_text(held.reason, health_.reason);
     if (is_queue() || !(safety_.is_safe_state() || !held.answerable || is_overdue(now_ns))) {
+        pass_starved(now_ns);
+        if (!waits_since_ns_) waits_since_ns_ = held.frame.captured_ns;
         put(held);
     } else {
         clear_waiting();
+        waits_since_ns_.reset();
         pass_without(held, now_ns);
         pool_.let_go(held.place);
     }
@@ -105,7 +108,8 @@ bool physedge_stream::take(std::int64_t now_ns, physedge_stream_frame& frame) {
         waiting_.pop();
         if (held.answerable && !safety_.is_safe_state()) {
             in_work_ = held;
-            taken_ns_ = now_ns;
+            taken_ns_ = looked_ns_ = now_ns;
+            waits_since_ns_.reset();
             frame = held.frame;
             return true;
         }
@@ -144,7 +148,13 @@ void physedge_stream::lost(const char* reason, std::int64_t now_ns) {
 void physedge_stream::tick(std::int64_t now_ns) {
     health_.tick(now_ns);
     say_signal(now_ns, true);
-    if (in_work_) safety_.watch_engine(elapsed_ns(taken_ns_, now_ns));
+    if (in_work_) {
+        // A tick that comes more than a second late counts a second: then the whole process stood still, the engine too.
+        std::int64_t since_ns = elapsed_ns(looked_ns_, now_ns);
+        if (since_ns > stood_still_ns) taken_ns_ = elapsed_ns(stood_still_ns - since_ns, taken_ns_);
+        looked_ns_ = now_ns;
+        safety_.watch_engine(elapsed_ns(taken_ns_, now_ns));
+    }
     say_safe(now_ns);
     pass_overdue(now_ns);
     if (!shown_captured_ns_) return;
@@ -221,6 +231,15 @@ void physedge_stream::pass_overdue(std::int64_t now_ns) {
     pool_.let_go(held.place);
 }
 
+void physedge_stream::pass_starved(std::int64_t now_ns) {
+    if (is_queue() || in_work_ || !waits_since_ns_ || waiting_.is_empty()) return;
+    if (!safety_.is_overdue(elapsed_ns(*waits_since_ns_, now_ns))) return;
+    Held held = waiting_.front();
+    waiting_.pop();
+    pass_without(held, now_ns);
+    pool_.let_go(held.place);
+}
+
 void physedge_stream::pass_without(Held& held, std::int64_t now_ns) {
     Verdict verdict;
     if (safety_.is_safe_state()) {
@@ -231,7 +250,7 @@ void physedge_stream::pass_without(Held& held, std::int64_t now_ns) {
         signal_text(held.signal, held.reason, verdict.text);
     } else {
         verdict.withdrawn = PHYSEDGE_WITHDRAWN_LATE;
-        copy_text(verdict.text, "the engine is still busy with an earlier picture");
+        copy_text(verdict.text, in_work_ ? "the engine is still busy with an earlier picture" : "the engine is still busy with other streams");
     }
     pass(held, now_ns, nullptr, verdict);
 }

@@ -103,7 +103,8 @@ private:
     std::optional<std::uint64_t> last_id_, last_passed_id_;
     std::int64_t last_captured_ns_ = 0;
     std::optional<Held> in_work_;
-    std::int64_t taken_ns_ = 0;
+    std::int64_t taken_ns_ = 0, looked_ns_ = 0;
+    std::optional<std::int64_t> waits_since_ns_;  // capture of the first frame that the engine did not come for
     std::optional<std::int64_t> shown_captured_ns_;
     physedge_signal said_signal_ = PHYSEDGE_RECOVERING;
     bool said_safe_ = false;
@@ -119,6 +120,7 @@ private:
     void clear_waiting();
     bool is_overdue(std::int64_t now_ns) const;
     void pass_overdue(std::int64_t now_ns);
+    void pass_starved(std::int64_t now_ns);
     void pass_without(Held& held, std::int64_t now_ns);
     // `answer` is nullptr where there is none.
     void pass(Held& held, std::int64_t now_ns, const physedge_answer* answer, const physedge::Verdict& verdict,
