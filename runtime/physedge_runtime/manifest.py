@@ -232,8 +232,8 @@ def parse_manifest(data: bytes, *, origin: str) -> Manifest:
 
     Raises:
         IntegrityError: It is no JSON object (`PE-BUNDLE-008`), has a newer (`PE-BUNDLE-009`) or a forgotten schema
-            (`PE-BUNDLE-014`), does not say what it must (`PE-BUNDLE-008`), or is not in canonical form
-            (`PE-BUNDLE-007`).
+            (`PE-BUNDLE-014`), does not say what it must (`PE-BUNDLE-008`), lacks what physedge writes today
+            (`PE-BUNDLE-016`), or is not in canonical form (`PE-BUNDLE-007`).
     """
     try:
         content = json.loads(data.decode("utf-8"))
@@ -262,6 +262,10 @@ def parse_manifest(data: bytes, *, origin: str) -> Manifest:
     except (ValidationError, ValueError, UsageError, RecursionError) as error:
         detail = "; ".join(_first_error(error))
         raise _broken_manifest(origin, detail) from error
+    if canonical != data and canonical_json(content) == data:
+        lacking = _lacking(content, json.loads(canonical))
+        if lacking:
+            raise _older_manifest(origin, manifest.physedge_version, lacking)
     if canonical != data:
         raise IntegrityError(
             "PE-BUNDLE-007",
@@ -270,6 +274,38 @@ def parse_manifest(data: bytes, *, origin: str) -> Manifest:
             next_step="copy the bundle again from where it was made",
         )
     return manifest
+
+
+def _lacking(written: Any, whole: Any, path: str = "") -> str | None:
+    """The first member that `whole` has and `written` has not; None where they differ in anything else, or nothing."""
+    lacking = ""
+    if isinstance(written, dict) and isinstance(whole, dict):
+        if not written.keys() <= whole.keys():
+            return None
+        for name in sorted(whole):
+            place = f"{path}.{name}" if path else name
+            found = place if name not in written else _lacking(written[name], whole[name], place)
+            if found is None:
+                return None
+            lacking = lacking or found
+        return lacking
+    if isinstance(written, list) and isinstance(whole, list) and len(written) == len(whole):
+        for index, pair in enumerate(zip(written, whole, strict=True)):
+            found = _lacking(*pair, f"{path}.{index}")
+            if found is None:
+                return None
+            lacking = lacking or found
+        return lacking
+    return "" if type(written) is type(whole) and written == whole else None
+
+
+def _older_manifest(origin: str, version: str, lacking: str) -> IntegrityError:
+    return IntegrityError(
+        "PE-BUNDLE-016",
+        found=f"{origin} was written by an older physedge ({version[:40]}): its manifest has no {lacking[:120]}",
+        expected="all that physedge writes today",
+        next_step="export the network again, or use the physedge that wrote it",
+    )
 
 
 def _first_error(error: Exception) -> list[str]:

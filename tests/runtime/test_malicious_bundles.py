@@ -55,6 +55,22 @@ UNREADABLE: dict[str, tuple[Callable[[Path], Path], str]] = {
         lambda p: exhibits.manifest_with(p, b'"macs":0', b'"macs":0,"macs":0'),
         "PE-BUNDLE-007",
     ),
+    "a manifest of an older physedge": (
+        lambda p: exhibits.manifest_with(p, b'"macs":0,', b""),
+        "PE-BUNDLE-016",
+    ),
+    "a network declared to an older physedge": (
+        lambda p: exhibits.manifest_with(p, b'"growth":null,', b""),
+        "PE-BUNDLE-016",
+    ),
+    "an older manifest in other bytes": (
+        lambda p: exhibits.manifest_with(p, b'"macs":0,', b" "),
+        "PE-BUNDLE-007",
+    ),
+    "an older manifest with a word for a number": (
+        lambda p: exhibits.manifest_with(p, b'"macs":0,', b"", b'"parameters":0', b'"parameters":"0"'),
+        "PE-BUNDLE-007",
+    ),
     "golden frames of another size": (exhibits.golden_of_another_size, "PE-BUNDLE-013"),
     "no golden frames": (exhibits.golden_left_out, "PE-BUNDLE-008"),
 }

@@ -124,10 +124,14 @@ def other_schema(path: Path, version: object) -> Path:
     return path
 
 
-def manifest_with(path: Path, old: bytes, new: bytes) -> Path:
+def manifest_with(path: Path, *changes: bytes) -> Path:
+    """The manifest with one part for another: old, new, old, new ..."""
     contents = entries(rebuilt(path))
-    assert old in contents[MANIFEST]
-    path.write_bytes(canonical_zip({**contents, MANIFEST: contents[MANIFEST].replace(old, new, 1)}))
+    manifest = contents[MANIFEST]
+    for old, new in zip(changes[::2], changes[1::2], strict=True):
+        assert old in manifest
+        manifest = manifest.replace(old, new, 1)
+    path.write_bytes(canonical_zip({**contents, MANIFEST: manifest}))
     return path
 
 

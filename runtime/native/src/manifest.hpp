@@ -53,7 +53,7 @@ struct Manifest {
     TrustRecord trust;
 };
 
-// Throws Refusal: PE-BUNDLE-007, 008, 009, 014.
+// Throws Refusal: PE-BUNDLE-007, 008, 009, 014, 016.
 Manifest parse_manifest(std::string_view data, const std::string& origin);
 
 // Every entry is listed with its hash and size, and what the manifest names is there. PE-BUNDLE-010, 011, 013.

@@ -103,8 +103,8 @@ private:
             if (value.find(name) != nullptr) continue;
             bool needed = required != nullptr && std::any_of(required->items.begin(), required->items.end(),
                                                              [&name = name](const Json& one) { return one.text == name; });
-            // Python would fill its default in and write it down.
-            note(needed ? Fit::wrong : Fit::coercible, path.empty() ? name : path + "." + name, "is missing");
+            // Python would fill its default in.
+            note(needed ? Fit::wrong : Fit::older, path.empty() ? name : path + "." + name, "is missing");
         }
     }
 

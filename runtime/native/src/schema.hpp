@@ -9,6 +9,7 @@ namespace physedge {
 
 enum class Fit {
     exact,      // the value is of the declared types
+    older,      // it lacks members that have a default, as an older physedge wrote it
     coercible,  // Python would take it and write it otherwise: another form, not another kind
     wrong       // Python refuses it
 };
