@@ -52,6 +52,11 @@ class AnswerLoss(SetLoss):
         del tolerance
         return []
 
+    def note(self, tolerance: Tolerance) -> str:
+        """How many answers were lost and won."""
+        del tolerance
+        return f"{self.lost} of {self.drop.sample_count} answers were lost and {self.won} won"
+
     def doubts(self, tolerance: Tolerance) -> list[str]:
         """Why the pictures are too few to be sure, and how many would do."""
         allowed, count = self.allowed(tolerance), self.drop.sample_count
@@ -76,7 +81,7 @@ class AnswerLoss(SetLoss):
 
 def largest_unseen(count: int) -> float:
     """The largest share of which `count` samples show none with a chance of 5 %."""
-    return 1.0 - _LEFT ** (1.0 / max(1, count))
+    return 1.0 - math.pow(_LEFT, 1.0 / max(1, count))
 
 
 def least_without_loss(allowed: float) -> int:

@@ -107,9 +107,11 @@ def compare(
         drops, groups=groups, generator=generator, confidence=DROP_CONFIDENCE, resamples=resamples
     )
     means = [
-        guarded_mean_interval(
-            scores, groups=groups, generator=generator, confidence=MEAN_CONFIDENCE, resamples=resamples
-        ).deciding
+        metric.bounded(
+            guarded_mean_interval(
+                scores, groups=groups, generator=generator, confidence=MEAN_CONFIDENCE, resamples=resamples
+            ).deciding
+        )
         for scores in (reference, candidate)
     ]
     spread = float(drops.std(ddof=1)) if len(drops) > 1 else 0.0

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -50,6 +50,14 @@ class Interval:
     def width(self) -> float:
         """Distance between both ends."""
         return self.high - self.low
+
+    def within(self, lowest: float, highest: float) -> Interval:
+        """The same, with no end beyond what the statistic can be; NaN stays.
+
+        A percentile interval of few groups is widened around its estimate and may reach beyond.
+        """
+        low, high = (min(max(end, lowest), highest) if end == end else end for end in (self.low, self.high))
+        return replace(self, low=low, high=high)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from physedge_calibrate.metrics.table import DICE
 from physedge_calibrate.statistics import (
     guarded_mean_interval,
     mcnemar_p_value,
@@ -168,3 +169,14 @@ def test_mcnemar_is_the_exact_binomial_test(lost: int, won: int) -> None:
 def test_mcnemar_needs_pairs() -> None:
     with pytest.raises(ValueError, match="one shape"):
         mcnemar_p_value([True], [True, False])
+
+
+def test_an_interval_ends_where_the_metric_does() -> None:
+    """Two groups of Dice near 1: widened for so few, the interval would end above 1."""
+    values = np.array([0.9, 0.92, 0.99, 1.0])
+    raw = mean_interval(values, groups=["a", "a", "b", "b"], generator=np.random.default_rng(0))
+    assert raw.high > 1
+    bounded = DICE.bounded(raw)
+    assert (bounded.low, bounded.high, bounded.estimate) == (raw.low, 1.0, raw.estimate)
+    alone = mean_interval(values[:1], generator=np.random.default_rng(0))
+    assert math.isnan(DICE.bounded(alone).high)

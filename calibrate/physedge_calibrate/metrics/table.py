@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from physedge_calibrate.metrics.classification import correct
 from physedge_calibrate.metrics.reconstruction import correlation, relative_error, ssim
 from physedge_calibrate.metrics.segmentation import asd, boundary_ring_dice, dice, hd95, iou
+from physedge_calibrate.statistics import Interval
 from physedge_runtime.errors import UsageError
 
 PerSample = Callable[[NDArray[np.generic], NDArray[np.generic]], float]
@@ -30,6 +32,8 @@ class Metric:
         per_sample: Score of one prediction against one truth; of macro F1, which is no mean over samples, what a sample
             contributes before it is weighed by its class.
         worst_case_drop: Largest 99th percentile of the per-sample loss that still passes; None: no such bound.
+        lowest: Of its values.
+        highest: Of its values.
     """
 
     name: str
@@ -39,6 +43,12 @@ class Metric:
     higher_is_better: bool
     per_sample: PerSample
     worst_case_drop: float | None = None
+    lowest: float = 0.0
+    highest: float = 1.0
+
+    def bounded(self, interval: Interval) -> Interval:
+        """An interval of its mean that does not reach beyond what it can be."""
+        return interval.within(self.lowest, self.highest)
 
 
 DICE = Metric(
@@ -50,8 +60,12 @@ DICE = Metric(
     worst_case_drop=0.10,
 )
 IOU = Metric(name="iou", title="IoU", task="segmentation", higher_is_better=True, per_sample=iou, worst_case_drop=0.15)
-HD95 = Metric(name="hd95", title="HD95", task="segmentation", unit="px", higher_is_better=False, per_sample=hd95)
-ASD = Metric(name="asd", title="ASD", task="segmentation", unit="px", higher_is_better=False, per_sample=asd)
+HD95 = Metric(
+    name="hd95", title="HD95", task="segmentation", unit="px", higher_is_better=False, per_sample=hd95, highest=math.inf
+)
+ASD = Metric(
+    name="asd", title="ASD", task="segmentation", unit="px", higher_is_better=False, per_sample=asd, highest=math.inf
+)
 RING_DICE = Metric(
     name="ring_dice",
     title="boundary ring Dice",
@@ -68,10 +82,16 @@ RELATIVE_ERROR = Metric(
     task="reconstruction",
     higher_is_better=False,
     per_sample=relative_error,
+    highest=math.inf,
 )
-SSIM = Metric(name="ssim", title="SSIM", task="reconstruction", higher_is_better=True, per_sample=ssim)
+SSIM = Metric(name="ssim", title="SSIM", task="reconstruction", higher_is_better=True, per_sample=ssim, lowest=-1.0)
 CORRELATION = Metric(
-    name="correlation", title="correlation", task="reconstruction", higher_is_better=True, per_sample=correlation
+    name="correlation",
+    title="correlation",
+    task="reconstruction",
+    higher_is_better=True,
+    per_sample=correlation,
+    lowest=-1.0,
 )
 
 _ROWS: tuple[Metric, ...] = (DICE, IOU, HD95, ASD, RING_DICE, ACCURACY, MACRO_F1, RELATIVE_ERROR, SSIM, CORRELATION)
