@@ -7,8 +7,8 @@ which finds what the rounding costs; what the integer kernels of a processor add
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ from physedge_calibrate.quantize import QuantizedModel, prepared
 from physedge_runtime.errors import UsageError
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto, NodeProto, TensorProto
+    from onnx import GraphProto, NodeProto, TensorProto
 
 MOST_IMAGES = 16
 _SHOWN_LAYERS = 24
@@ -72,7 +72,7 @@ def layer_sensitivity(
         quantised: The quantised graph, whose scales are used.
         images: Inputs of the graph; the first 16 are used.
         input_name: Name of the graph's input.
-        threads: Threads within an operator.
+        threads: Layers that are tried at a time, one thread each.
         progress: Called with the number of layers done and of all layers.
 
     Raises:
@@ -88,26 +88,31 @@ def layer_sensitivity(
             expected="at least one image of the kind that the device will see",
             next_step="name a folder of training images with --calib DIR",
         )
-    graph_model = onnx.load_from_string(prepared(model))
+    whole = prepared(model)
     roundings = _roundings(onnx.load_from_string(quantised.model).graph, set(quantised.quantised_nodes))
-    counts = {count.node: count for count in mac_counts(graph_model.SerializeToString())}
+    counts = {count.node: count for count in mac_counts(whole)}
     total = sum(count.macs for count in counts.values())
-    reference = _outputs(graph_model, inputs, input_name, threads)
+    reference = _outputs(whole, inputs, input_name)
     spread = float(reference.std()) or 1.0
-    layers = []
-    for position, node in enumerate(quantised.quantised_nodes):
-        with _one_quantised(graph_model.graph, node, roundings[node]):
-            change = _outputs(graph_model, inputs, input_name, threads) - reference
-        layers.append(
-            LayerSensitivity(
-                node=node,
-                operator=counts[node].operator,
-                mac_share=counts[node].macs / total,
-                error=float(np.sqrt(np.mean(np.square(change)))) / spread,
-            )
+
+    def alone(node: str) -> LayerSensitivity:
+        change = _outputs(_one_quantised(whole, node, roundings[node]), inputs, input_name) - reference
+        return LayerSensitivity(
+            node=node,
+            operator=counts[node].operator,
+            mac_share=counts[node].macs / total,
+            error=float(np.sqrt(np.mean(np.square(change)))) / spread,
         )
-        if progress is not None:
-            progress(position + 1, len(quantised.quantised_nodes))
+
+    layers: list[LayerSensitivity] = []
+    names = quantised.quantised_nodes
+    with ThreadPoolExecutor(max(1, threads)) as pool:
+        # Sessions compute without Python's lock: a thread a core sweeps as a process a core would.
+        waiting = {pool.submit(alone, name) for name in names}
+        for done in as_completed(waiting):
+            layers.append(done.result())
+            if progress is not None:
+                progress(len(layers), len(names))
     return tuple(sorted(layers, key=lambda layer: (-layer.error, layer.node)))
 
 
@@ -170,11 +175,9 @@ def draw_sensitivity(
     figure.savefig(path, dpi=110, metadata={"Software": None})
 
 
-def _outputs(
-    model: ModelProto, inputs: Sequence[NDArray[np.generic]], input_name: str, threads: int
-) -> NDArray[np.float64]:
-    """The first output of every input, in one vector."""
-    session = emulating_session(model.SerializeToString(), threads=threads)
+def _outputs(model: bytes, inputs: Sequence[NDArray[np.generic]], input_name: str) -> NDArray[np.float64]:
+    """The first output of every input, in one vector, computed on one thread."""
+    session = emulating_session(model, threads=1)
     name = session.get_outputs()[0].name
     values = [np.asarray(session.run([name], {input_name: image})[0]) for image in inputs]
     return np.concatenate([value.ravel() for value in values]).astype(np.float64)
@@ -214,15 +217,15 @@ def _input_rounding(dequantiser: NodeProto, tensors: Mapping[str, TensorProto]) 
     return _Rounding(numpy_helper.from_array(rounded, f"{source}_rounded"), None, None)
 
 
-@contextmanager
-def _one_quantised(graph: GraphProto, name: str, roundings: tuple[_Rounding, ...]) -> Iterator[None]:
-    """The graph with Q/DQ around one node, and as it was afterwards."""
-    nodes, initializers = list(graph.node), list(graph.initializer)
+def _one_quantised(model: bytes, name: str, roundings: tuple[_Rounding, ...]) -> bytes:
+    """The model with Q/DQ around one node."""
+    import onnx
+
+    loaded = onnx.load_from_string(model)
+    graph = loaded.graph
+    nodes = list(graph.node)
     position = next(index for index, node in enumerate(nodes) if node.name == name)
-    original = type(nodes[position])()
-    original.CopyFrom(nodes[position])
-    changed = type(original)()
-    changed.CopyFrom(original)
+    changed = nodes[position]
     before: list[NodeProto] = []
     extra: list[TensorProto] = []
     for index, rounding in enumerate(roundings[:2]):
@@ -234,17 +237,17 @@ def _one_quantised(graph: GraphProto, name: str, roundings: tuple[_Rounding, ...
             changed.input[index] = f"{name}_input{index}"
     after: list[NodeProto] = []
     if len(roundings) > 2:
+        result = changed.output[0]
         changed.output[0] = f"{name}_float"
-        after = _pair(changed.output[0], original.output[0], roundings[2], extra)
-    try:
-        del graph.node[:]
-        graph.node.extend([*nodes[:position], *before, changed, *after, *nodes[position + 1 :]])
-        graph.initializer.extend(extra)
-        yield
-    finally:
-        del graph.node[:]
-        graph.node.extend([*nodes[:position], original, *nodes[position + 1 :]])
-        del graph.initializer[len(initializers) :]
+        after = _pair(changed.output[0], result, roundings[2], extra)
+    ordered = [*nodes[:position], *before, changed, *after, *nodes[position + 1 :]]
+    # `extend` copies; what is cleared must not be what is copied from.
+    kept = type(graph)(node=ordered)
+    del graph.node[:]
+    graph.node.extend(kept.node)
+    graph.initializer.extend(extra)
+    serialised: bytes = loaded.SerializeToString()
+    return serialised
 
 
 def _pair(source: str, result: str, rounding: _Rounding, extra: list[TensorProto]) -> list[NodeProto]:

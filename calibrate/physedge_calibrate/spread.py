@@ -11,6 +11,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from typing import Any, Protocol, Self, cast
@@ -181,37 +182,70 @@ def _runs(count: int, processes: int) -> Iterator[tuple[int, int]]:
         yield start, min(start + size, count)
 
 
+@contextmanager
+def kept_workers() -> Iterator[None]:
+    """Within this block the processes that evaluate stay between one evaluation and the next."""
+    global _keeper
+    if _keeper is not None:
+        yield
+        return
+    with ExitStack() as stack:
+        _keeper = stack
+        try:
+            yield
+        finally:
+            _keeper = None
+            _kept.clear()
+
+
+_keeper: ExitStack | None = None
+_kept: dict[int, ProcessPoolExecutor] = {}
+
+
+def _workers(processes: int, stack: ExitStack) -> ProcessPoolExecutor:
+    """A pool that ends with the stack; within `kept_workers` the one that is there already."""
+    if _keeper is not None:
+        if processes not in _kept:
+            _kept[processes] = _keeper.enter_context(_pool(processes))
+        return _kept[processes]
+    return stack.enter_context(_pool(processes))
+
+
+def _pool(processes: int) -> ProcessPoolExecutor:
+    # A forked copy of a process with threads (engines, OpenMP) may hang.
+    return ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
+
+
 def _over_processes(job: EngineJob, samples: Sequence[Sample], blank: Watch | None, processes: int) -> Iterator[_Part]:
-    with ProcessPoolExecutor(
-        # A forked copy of a process with threads (engines, OpenMP) may hang.
-        processes,
-        mp_context=get_context("spawn"),
-        initializer=_start,
-        initargs=(job,),
-    ) as pool:
+    with ExitStack() as stack:
+        pool = _workers(processes, stack)
         waiting: list[Future[_Part]] = [
-            pool.submit(_answer, start, samples[start:end], blank) for start, end in _runs(len(samples), processes)
+            pool.submit(_answer_on, job, start, samples[start:end], blank)
+            for start, end in _runs(len(samples), processes)
         ]
-        for done in as_completed(waiting):
-            yield done.result()
+        try:
+            for done in as_completed(waiting):
+                yield done.result()
+        finally:
+            for one in waiting:
+                one.cancel()
 
 
-# Of the process that evaluates runs.
+# Of a process that evaluates runs: what it has open.
 _job: EngineJob | None = None
 _engine: Engine | None = None
 
 
-def _start(job: EngineJob) -> None:
+def _answer_on(job: EngineJob, start: int, samples: Sequence[Sample], blank: Watch | None) -> _Part:
+    """One run in a process that may have the engine open from the run before."""
     global _job, _engine
-    _job, _engine = job, open_engine(job.engine, job.request)
-
-
-def _answer(start: int, samples: Sequence[Sample], blank: Watch | None) -> _Part:
-    assert _job is not None
-    assert _engine is not None
+    if _engine is None or _job != job:
+        if _engine is not None:
+            _engine.close()
+        _job, _engine = job, open_engine(job.engine, job.request)
     watch = blank.fresh() if blank is not None else None
     infer = watch.around(_engine.infer) if watch is not None else _engine.infer
-    evaluation = evaluate(infer, samples, _job.spec)
+    evaluation = evaluate(infer, samples, job.spec)
     return _Part(start=start, evaluation=evaluation, fingerprint=_engine.fingerprint, watch=watch)
 
 
@@ -229,7 +263,7 @@ def _over_ray(job: EngineJob, samples: Sequence[Sample], blank: Watch | None, ad
     try:
         processes = max(1, int(ray.cluster_resources().get("CPU", 1)))
         shared = ray.put(job)
-        remote = ray.remote(num_cpus=1, max_retries=2)(_answer_anywhere)
+        remote = ray.remote(num_cpus=1, max_retries=2)(_answer_on)
         runs = _runs(len(samples), processes)
         waiting = [remote.remote(shared, start, samples[start:end], blank) for start, end in runs]
         while waiting:
@@ -265,12 +299,3 @@ def _knock(address: str) -> None:
     if host and port.isdigit() and "/" not in host:
         with socket.create_connection((host, int(port)), timeout=_KNOCK_S):
             pass
-
-
-def _answer_anywhere(job: EngineJob, start: int, samples: Sequence[Sample], blank: Watch | None) -> _Part:
-    """On a machine of the cluster, whose worker may have the engine open from the run before."""
-    if _job is None or _job.request.graph_sha256 != job.request.graph_sha256 or _job.engine != job.engine:
-        if _engine is not None:
-            _engine.close()
-        _start(job)
-    return _answer(start, samples, blank)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from tiny_network import SIDE_PX, tiny_graph, tiny_spec
 from physedge_calibrate.dataset import LabelledFile, read_labelled
 from physedge_calibrate.evaluate_segmentation import SegmentationEvaluation
 from physedge_calibrate.samples import OF_THE_SET
-from physedge_calibrate.spread import EngineJob, Spread, evaluate_spread, merged
+from physedge_calibrate.spread import EngineJob, Spread, evaluate_spread, kept_workers, merged
 from physedge_runtime.engines import EngineRequest
 from physedge_runtime.errors import EnvironmentFault
 
@@ -71,6 +71,22 @@ def test_two_processes_give_what_one_gives_in_the_order_of_the_samples(
     found = evaluate_spread(job, samples, spread=Spread(processes=2), advance=lambda: steps.append(1))
     assert_same(found, alone)
     assert len(steps) == COUNT
+
+
+def test_kept_processes_answer_for_one_graph_after_the_other(
+    job: EngineJob, samples: list[LabelledFile], alone: tuple[SegmentationEvaluation, str]
+) -> None:
+    """What a process has open from the evaluation before is not taken for another graph, nor for other options."""
+    others = [
+        replace(job, request=replace(job.request, graph=tiny_graph(bias=-3.1))),
+        replace(job, request=replace(job.request, options={"optimise": False})),
+    ]
+    expected = [evaluate_spread(other, samples) for other in others]
+    with kept_workers():
+        found = [evaluate_spread(one, samples, spread=Spread(processes=2)) for one in (job, *others, job)]
+    for pair in zip(found, (alone, *expected, alone), strict=True):
+        assert_same(*pair)  # type: ignore[arg-type]
+    assert found[0][0].scores("dice").mean() != found[1][0].scores("dice").mean()
 
 
 @pytest.mark.slow  # Ray gives its own processes 15 s to start, which cores that others share may not do.

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from physedge_calibrate.coverage import coverage, draw_coverage
 from physedge_calibrate.dataset import list_pictures, read_picture, stratum_from_name, subset_folder
-from physedge_calibrate.image_statistics import image_statistics, statistics_table
-from physedge_calibrate.leakage import find_leaks, image_print, refuse_leaks
+from physedge_calibrate.image_statistics import ImageStatistics, image_statistics, statistics_table
+from physedge_calibrate.leakage import ImagePrint, find_leaks, image_print, refuse_leaks
 from physedge_calibrate.samples import Sample
 from physedge_calibrate.sampling import DEFAULT_COUNT, CalibrationSet, choose_calibration_set
 from physedge_calibrate.strata import WHOLE, strata_from_csv, strata_from_folders, strata_from_pattern
+from physedge_runtime.device import this_device
 from physedge_runtime.frame import Frame, FrameSpec
 from physedge_runtime.manifest import DataRecord, canonical_json
 from physedge_runtime.resize import prepare
@@ -25,6 +27,8 @@ from physedge_runtime.resize import prepare
 Advance = Callable[[], object]
 
 TRIALS = 16
+
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,16 +93,20 @@ def choose_calibration(
             (`PE-CALIB-007`, `PE-CALIB-008`).
     """
     labels = named_strata(pool, strata, root=folder) if strata else _told_strata(pool, root=folder)
-    prints, statistics = [], []
-    for path in pool:
+
+    def look(path: Path) -> tuple[ImagePrint, ImageStatistics]:
         pixels = read_picture(path)
-        prints.append(image_print(path.relative_to(folder).as_posix(), pixels, data=path.read_bytes()))
-        statistics.append(image_statistics(pixels))
-        advance()
-    judged = []
-    for sample in evaluation:
-        judged.append(image_print(sample.name, sample.picture(), data=sample.image_path.read_bytes()))
-        advance()
+        name = path.relative_to(folder).as_posix()
+        return image_print(name, pixels, data=path.read_bytes()), image_statistics(pixels)
+
+    def look_at_judged(sample: Sample) -> ImagePrint:
+        return image_print(sample.name, sample.picture(), data=sample.image_path.read_bytes())
+
+    # Decoding and counting let go of Python's lock.
+    with ThreadPoolExecutor(this_device().cores) as threads:
+        looks = list(_told(threads.map(look, pool), advance))
+        judged = list(_told(threads.map(look_at_judged, evaluation), advance))
+    prints, statistics = [one for one, _ in looks], [two for _, two in looks]
     refuse_leaks(find_leaks(prints, judged))
     table = statistics_table(statistics)
     chosen = choose_calibration_set(
@@ -113,6 +121,13 @@ def choose_calibration(
         evidence=_evidence(chosen, table, labels),
         summary=f"calibrated on {len(chosen)} of {chosen.pool_size} pictures, chosen for diversity",
     )
+
+
+def _told(values: Iterator[_Value], advance: Advance) -> Iterator[_Value]:
+    """The values, each told when it has come."""
+    for value in values:
+        yield value
+        advance()
 
 
 def named_strata(paths: Sequence[Path], strata: str, *, root: Path) -> tuple[str, ...]:
