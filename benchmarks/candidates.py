@@ -30,6 +30,16 @@ def worst_stratum(comparison: dict[str, Any]) -> str:
     return f"{worst['name']}, {worst['sample_count']} samples: {worst['kept_fraction']:.4f}"
 
 
+def further(one: dict[str, Any]) -> str:
+    """What else had to be kept: further figures with their loss, and how many laws hold."""
+    losses = [
+        f"{loss['title']} {loss['drop']['estimate']:.4f}" + ("" if loss["most"] is None else f" of {loss['most']:.4f}")
+        for loss in one["set_losses"]
+    ]
+    held = sum(law["held"] for law in one["laws"])
+    return ", ".join([*losses, *([f"{held} of {len(one['laws'])} laws"] if one["laws"] else [])])
+
+
 def main() -> None:
     """Print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -46,17 +56,19 @@ def main() -> None:
         "MACs in INT8",
         "metric (95 % interval)",
         "lost at most",
+        "lost besides; laws that hold",
         "worst stratum keeps",
         "CPU ms",
         "speed-up",
     )
     print(f"\n| {' | '.join(titles)} | outcome |")
-    print("|---|---|---|---|---|---|---|---|")
+    print("|" + "---|" * (len(titles) + 1))
     for one in judged["candidates"]:
         comparison, timed = one["comparison"], one["time"]
         print(
             f"| {one['method']} | {one['int8_mac_share']:.3f} | {figure(one['measured'])} | "
-            f"{comparison['drop']['high']:.4f} of {comparison['allowed_drop']:.4f} | {worst_stratum(comparison)} | "
+            f"{comparison['drop']['high']:.4f} of {comparison['allowed_drop']:.4f} | {further(one)} | "
+            f"{worst_stratum(comparison)} | "
             f"{timed['cpu_median_ms']:.1f} ± {timed['cpu_median_error_ms']:.1f} | {timed['speed_up']:.2f}x | "
             f"{one['verdict']}; {one['reason']} |"
         )

@@ -13,10 +13,16 @@ from typing import Any
 
 from physedge_calibrate.class_folders import read_class_folders
 from physedge_calibrate.dataset import read_labelled
-from physedge_calibrate.evaluate_classification import evaluate_classification, hold_classification
+from physedge_calibrate.evaluate_classification import (
+    ClassificationEvaluation,
+    evaluate_classification,
+    hold_classification,
+)
 from physedge_calibrate.evaluate_reconstruction import evaluate_reconstruction
-from physedge_calibrate.evaluate_segmentation import evaluate_segmentation
+from physedge_calibrate.evaluate_segmentation import evaluate_segmentation, hold_segmentation
 from physedge_calibrate.gate import SetLoss
+from physedge_calibrate.laws.growth import DENSITY, DIFFUSIVITY, GROWTH, check_growth_answers
+from physedge_calibrate.laws.law import LawCheck
 from physedge_calibrate.samples import Advance, Evaluation, Infer, Sample
 from physedge_calibrate.voltage_frames import read_voltage_samples
 from physedge_runtime.spec import ModelSpec, Task
@@ -31,12 +37,14 @@ class TaskDoor:
     Attributes:
         read: Every labelled sample of a folder; no frame is read yet.
         evaluate: Scores a network on such samples.
-        hold: What a candidate lost in figures of the whole set, and remarks; of full precision, candidate and seed.
+        hold: What a candidate lost in further figures, and remarks; of full precision, candidate and seed.
+        laws: What holds for every answer of a network of this declaration, whatever its precision.
     """
 
     read: Callable[[Path, ModelSpec], Sequence[Sample]]
     evaluate: Callable[[Infer, Sequence[Any], ModelSpec, Advance], Evaluation]
     hold: Callable[[Any, Any, int], tuple[tuple[SetLoss, ...], tuple[str, ...]]] = lambda *_: ((), ())
+    laws: Callable[[Any, ModelSpec], tuple[LawCheck, ...]] = lambda *_: ()
 
 
 def _read_reconstruction(folder: Path, spec: ModelSpec) -> Sequence[Sample]:
@@ -44,15 +52,24 @@ def _read_reconstruction(folder: Path, spec: ModelSpec) -> Sequence[Sample]:
     return read_voltage_samples(folder, spec.voltages)
 
 
+def _growth_laws(evaluation: ClassificationEvaluation, spec: ModelSpec) -> tuple[LawCheck, ...]:
+    if spec.growth is None or not {DENSITY, DIFFUSIVITY, GROWTH}.issubset(evaluation.outputs):
+        return ()
+    return check_growth_answers(evaluation.outputs, spec.growth)
+
+
 TASKS: Mapping[Task, TaskDoor] = MappingProxyType(
     {
         Task.SEGMENTATION: TaskDoor(
-            read=lambda folder, spec: read_labelled(folder, len(spec.classes) - 1), evaluate=evaluate_segmentation
+            read=lambda folder, spec: read_labelled(folder, len(spec.classes) - 1),
+            evaluate=evaluate_segmentation,
+            hold=hold_segmentation,
         ),
         Task.CLASSIFICATION: TaskDoor(
             read=lambda folder, spec: read_class_folders(folder, spec.classes),
             evaluate=evaluate_classification,
             hold=hold_classification,
+            laws=_growth_laws,
         ),
         Task.RECONSTRUCTION: TaskDoor(read=_read_reconstruction, evaluate=evaluate_reconstruction),
     }

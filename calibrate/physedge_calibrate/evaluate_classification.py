@@ -19,7 +19,7 @@ from physedge_calibrate.metrics.classification import (
     macro_f1_shares,
 )
 from physedge_calibrate.metrics.confidence import auroc_interval, calibration_error_interval
-from physedge_calibrate.samples import OF_THE_SET, Advance, Infer
+from physedge_calibrate.samples import OF_THE_SET, Advance, Infer, largest_signals
 from physedge_calibrate.statistics import Interval, mcnemar_p_value, mean_interval
 from physedge_runtime.frame import Frame
 from physedge_runtime.resize import prepare
@@ -67,6 +67,11 @@ class ClassificationEvaluation:
     def predictions(self) -> NDArray[np.int64]:
         """(sample,) indices of the most probable classes."""
         return np.asarray(self.probability.argmax(axis=1), np.int64)
+
+    @property
+    def signals(self) -> dict[str, NDArray[np.float64]]:
+        """The trust signals by name, (sample,) each."""
+        return largest_signals(self.outputs)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -117,7 +122,7 @@ class ClassificationEvaluation:
             if inside.sum() > 1:
                 own = [group for group, is_own in zip(groups, inside, strict=True) if is_own]
                 found[name] = mean_interval(right[inside], groups=own, generator=fresh())
-        return found
+        return {name: interval.within(0.0, 1.0) for name, interval in found.items()}
 
 
 def evaluate_classification(

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from physedge_calibrate.metrics.table import METRICS as METRIC_ROWS
 from physedge_calibrate.metrics.table import metric_for
-from physedge_calibrate.samples import Advance, Infer
+from physedge_calibrate.samples import Advance, Infer, largest_signals
 from physedge_calibrate.statistics import Interval, mean_interval
 from physedge_calibrate.voltage_frames import VoltageSample
 from physedge_runtime.spec import ModelSpec
@@ -47,6 +48,11 @@ class ReconstructionEvaluation:
         """An image finds nothing and misses nothing: it has no threshold."""
         return
 
+    @property
+    def signals(self) -> dict[str, NDArray[np.float64]]:
+        """The trust signals by name, (sample,) each."""
+        return largest_signals(self.outputs)
+
     def __len__(self) -> int:
         return len(self.names)
 
@@ -68,7 +74,7 @@ class ReconstructionEvaluation:
             score = metric_for("relative_error", task="reconstruction").per_sample
             values = np.array([score(a, b) for a, b in zip(linear, self.truths, strict=True)])
             found["relative_error_linear"] = interval(values)
-        return found
+        return {name: METRIC_ROWS[name.removesuffix("_linear")].bounded(one) for name, one in found.items()}
 
 
 def evaluate_reconstruction(

@@ -4,9 +4,10 @@ Both score the same samples in the same order; a drop is the loss of a sample, p
 worse. A refusal needs no statistical power, a pass does:
 
 1. fewer than 20 samples: INCONCLUSIVE, whatever they say;
-2. outputs or scores that are not finite, constant or empty: REJECT;
+2. outputs or scores that are not finite, constant or empty, or a law of the network that does not hold (`laws`):
+   REJECT;
 3. mean drop beyond the tolerance, 99th percentile of the drop beyond the worst-case bound, a stratum below
-   its share, or a figure of the whole set (macro F1) below it: REJECT;
+   its share, or a further figure (macro F1, boundary ring Dice) below its bound: REJECT;
 4. the upper end of the one-sided 95 % interval of the mean drop, or of such a figure's, beyond the tolerance, or
    fewer samples than the spread of the drops asks for: INCONCLUSIVE, with the number that would do;
 5. else ACCEPT.
@@ -22,6 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from physedge_calibrate.comparison import Comparison, StratumScore, compare
+from physedge_calibrate.laws.law import LawCheck, broken_laws, laws_note
 from physedge_calibrate.metrics.table import DICE, Metric
 from physedge_calibrate.outputs import OutputFinding, check_outputs
 from physedge_calibrate.reasons import doubts, kept_enough, notes, refusals, too_few
@@ -44,21 +46,26 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetLoss:
-    """What a figure of the whole set, no mean over samples, lost; held to the same share as the metric itself.
+    """What a further figure of the set lost, beside the metric that decides.
 
     Attributes:
         title: As in a report, for example macro F1.
         reference: The figure of full precision; higher is better.
         drop: Interval of the paired loss, one-sided 95 % at either end.
+        most: The largest loss that passes; None: the same share as of the metric itself.
+        raises_doubts: The upper end of the interval must lie below the bound as well; else the loss itself is held to
+            it, and how sure it is stands in the notes.
     """
 
     title: str
     reference: float
     drop: Interval
+    most: float | None = None
+    raises_doubts: bool = True
 
     def allowed(self, tolerance: Tolerance) -> float:
         """The largest loss that passes."""
-        return (1.0 - tolerance.kept_fraction) * abs(self.reference)
+        return self.most if self.most is not None else (1.0 - tolerance.kept_fraction) * abs(self.reference)
 
     def refusals(self, tolerance: Tolerance) -> list[str]:
         """Why the estimate itself is too much."""
@@ -70,11 +77,18 @@ class SetLoss:
     def doubts(self, tolerance: Tolerance) -> list[str]:
         """Why the samples are too few to be sure."""
         allowed = self.allowed(tolerance)
-        if self.drop.estimate > allowed or self.drop.high <= allowed:
+        if not self.raises_doubts or self.drop.estimate > allowed or self.drop.high <= allowed:
             return []
         return [
             f"{self.title} may be worse by up to {self.drop.high:.4f} (one-sided 95 %), where {allowed:.4f} is allowed"
         ]
+
+    def note(self, tolerance: Tolerance) -> str:
+        """That it was kept."""
+        return (
+            f"{self.title} is worse by {self.drop.estimate:.4f}, at most {self.drop.high:.4f} (one-sided 95 %); "
+            f"{self.allowed(tolerance):.4f} is allowed"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +102,8 @@ class Judgement:
         tolerance: The bounds used.
         worst_case_bound: Bound on the 99th percentile of the drop; None: the metric has none.
         comparison: The numbers; None where there are no scores, or some are not finite.
-        set_losses: What figures of the whole set lost.
+        set_losses: What further figures of the set lost.
+        laws: What was found of the network's laws.
     """
 
     verdict: Verdict
@@ -98,10 +113,12 @@ class Judgement:
     worst_case_bound: float | None
     comparison: Comparison | None
     set_losses: tuple[SetLoss, ...] = ()
+    laws: tuple[LawCheck, ...] = ()
 
     def to_dict(self) -> dict[str, object]:
         """The same as plain values for JSON; a number that is not finite becomes null."""
-        return {key: _plain(value) for key, value in asdict(self).items()}
+        plain = {key: _plain(value) for key, value in asdict(self).items()}
+        return {**plain, "laws": [law.to_dict() for law in self.laws]}
 
 
 def judge(
@@ -115,6 +132,7 @@ def judge(
     metric: Metric = DICE,
     findings: Sequence[OutputFinding] = (),
     set_losses: Sequence[SetLoss] = (),
+    laws: Sequence[LawCheck] = (),
     remarks: Sequence[str] = (),
     resamples: int = RESAMPLES,
 ) -> Judgement:
@@ -129,7 +147,8 @@ def judge(
         generator: Source of randomness of the bootstrap.
         metric: Which metric the scores are of.
         findings: What `check_outputs` found in the candidate's outputs.
-        set_losses: Figures of the whole set that must be kept besides.
+        set_losses: Further figures of the set that must be kept.
+        laws: What was found of the network's laws on the candidate.
         remarks: Further sentences for the notes.
         resamples: Bootstrap resamples.
 
@@ -138,6 +157,7 @@ def judge(
     """
     reference, candidate = _paired(reference_scores, candidate_scores, groups, strata)
     broken = [finding.reason for finding in findings] + _not_finite(reference, candidate)
+    broken += broken_laws(laws)
     comparison = None
     if len(reference) and np.isfinite(reference).all() and np.isfinite(candidate).all():
         comparison = compare(
@@ -169,11 +189,17 @@ def judge(
     return Judgement(
         verdict=verdict,
         reasons=tuple(reasons),
-        notes=(*notes(comparison), *remarks),
+        notes=(
+            *notes(comparison),
+            *(loss.note(tolerance) for loss in set_losses if verdict is Verdict.ACCEPT),
+            *laws_note(laws),
+            *remarks,
+        ),
         tolerance=tolerance,
         worst_case_bound=metric.worst_case_drop,
         comparison=comparison,
         set_losses=tuple(set_losses),
+        laws=tuple(laws),
     )
 
 

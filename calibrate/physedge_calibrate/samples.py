@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physedge_calibrate.statistics import Interval
+from physedge_runtime.trust import PREFIX, is_signal
 
 # In the metadata of a field of an evaluation: it is no column of samples, but the same for any part of the set.
 OF_THE_SET = "of_the_set"
@@ -78,6 +79,11 @@ class Evaluation(Protocol):
         """An answer without a value above it found nothing; None where a task knows no such thing."""
         ...
 
+    @property
+    def signals(self) -> Mapping[str, NDArray[np.float64]]:
+        """The trust signals of the graph by name, (sample,) each; of several values the largest."""
+        ...
+
     def __len__(self) -> int: ...
 
     def scores(self, metric: str) -> NDArray[np.float64]:
@@ -91,3 +97,12 @@ class Evaluation(Protocol):
             seed: Of the resampling, anew for each figure.
         """
         ...
+
+
+def largest_signals(outputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float64]]:
+    """Every trust signal among outputs (sample, ...), by its name: (sample,), of several values the largest."""
+    return {
+        name.removeprefix(PREFIX): values.reshape(len(values), -1).max(axis=1).astype(np.float64)
+        for name, values in outputs.items()
+        if is_signal(name)
+    }

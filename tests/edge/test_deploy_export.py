@@ -248,7 +248,7 @@ def test_auto_judges_and_times_every_graph_and_says_why_the_others_lost(home: Pa
     told = [sentence for sentence in report.statements if sentence.startswith("model.")]
     assert len(told) == len(report.manifest.verdicts)
     lost = [sentence for sentence in told if not sentence.startswith(shipped)]
-    assert all("times as fast" in sentence for sentence in lost)
+    assert all("times as fast" in sentence or "within the noise of the timing" in sentence for sentence in lost)
 
 
 def test_trust_is_fitted_to_the_evaluated_frames_and_told(report: ExportReport) -> None:

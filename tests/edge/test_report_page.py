@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -15,11 +17,15 @@ from typer.testing import CliRunner
 from physedge.cli.app import build_app
 from physedge.deploy.candidates import Made
 from physedge.deploy.choosing import ENTRY, choose_candidate, evidence, full_precision, judge_candidate, set_bar
-from physedge.deploy.export import no_progress
 from physedge.deploy.judge import Court, Graph
+from physedge.deploy.progress import no_progress
+from physedge.deploy.report_page import write_page
 from physedge.deploy.worst_frames import worst_scores
 from physedge_calibrate.dataset import read_labelled
 from physedge_calibrate.tolerance import standard
+from physedge_runtime.bundle import read_bundle
+from physedge_runtime.keys import ANYBODY
+from physedge_runtime.manifest import canonical_json
 from physedge_runtime.verdict import Verdict
 
 FULL, WORSE = "model.onnx", "model.int8-cpu.onnx"
@@ -83,6 +89,18 @@ def test_the_verdict_comes_first_and_every_candidate_with_its_reason(judged_bund
     assert "ships: the fastest that passes" in text
     assert "give the data with <code>--data DIR</code>" in text
     assert "data:image" not in text
+    assert "boundary ring Dice (3 px)" in text
+
+
+def test_laws_that_a_candidate_breaks_are_named(judged_bundle: Path) -> None:
+    opened = read_bundle(judged_bundle, trust=ANYBODY)
+    judged = json.loads(opened.read(ENTRY))
+    law = {"title": "mass stays", "measured": 0.24, "allowed": 0.01, "cases": 24, "where": "spot", "unit": ""}
+    judged["candidates"][1]["laws"] = [{**law, "held": False}, {**law, "measured": None, "held": False}]
+    contents = {**opened.contents, ENTRY: canonical_json(judged)}
+    text = write_page(replace(opened, contents=contents), (), ())
+    for words in ("Laws of the network, on onnxruntime", "<td>0.24 </td>", "not a number", "BROKEN", "breaks"):
+        assert words in text
 
 
 def test_with_the_data_the_worst_frames_stand_side_by_side_and_nothing_is_loaded_from_elsewhere(

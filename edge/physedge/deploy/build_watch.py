@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
-from physedge.deploy.export import Advance, Progress
+from physedge.deploy.progress import Advance, Progress
 from physedge_runtime.engines.cuda import Cuda
 
 _MIB = 1 << 20

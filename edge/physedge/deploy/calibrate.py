@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from physedge.deploy.calibration import Calibration, calibration_pool, choose_calibration
 from physedge.deploy.candidates import Made, make_candidates
-from physedge.deploy.export import Progress, no_progress
 from physedge.deploy.gpu import signed_graph
 from physedge.deploy.judge import REFERENCE_ENGINE, Graph
 from physedge.deploy.network import NetworkChoice, find_network
+from physedge.deploy.progress import Progress, no_progress
 from physedge.deploy.traced import trace_network
 from physedge_calibrate.agreement import agreement
 from physedge_calibrate.dataset import subset_folder

@@ -41,7 +41,7 @@ from physedge_runtime.manifest import canonical_json
 
 if TYPE_CHECKING:
     from physedge.deploy.calibration import Calibration
-    from physedge.deploy.export import Progress
+    from physedge.deploy.progress import Progress
     from physedge_export.graph import TracedGraph
     from physedge_runtime.spec import ModelSpec
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from physedge.deploy.candidates import Made
 from physedge.deploy.judge import REFERENCE_ENGINE, Court, Graph, judge_evaluation, open_graph, record, run_graph
+from physedge.deploy.laws import Images, answer_targets, find_laws
 from physedge.deploy.trust import SignalWatch
 from physedge_calibrate.bench import Bench, run_bench
 from physedge_calibrate.choose import Candidate, Choice, choose
@@ -29,7 +30,7 @@ from physedge_runtime.verdict import Verdict
 if TYPE_CHECKING:
     from torch import nn
 
-    from physedge.deploy.export import Progress
+    from physedge.deploy.progress import Progress
     from physedge_runtime.spec import ModelSpec
 
 ENTRY = "calibration/candidates.json"
@@ -70,6 +71,7 @@ class Bar:
         reference: Full precision's answers in ONNX Runtime.
         watch: What full precision said of its answers there.
         torch_mean: The network's mean score in torch; None where it was not run.
+        target_images: Full precision's answers to the court's targets.
     """
 
     court: Court
@@ -77,6 +79,7 @@ class Bar:
     reference: Evaluation
     watch: SignalWatch
     torch_mean: float | None = None
+    target_images: Images = ()
 
     def mean(self, evaluation: Evaluation) -> float:
         """The mean of the metric that decides."""
@@ -93,7 +96,8 @@ def set_bar(court: Court, full: Graph, engine: str, module: nn.Module | None, pr
     with progress(f"evaluating full precision on {REFERENCE_ENGINE}", len(court.samples)) as advance:
         watch = SignalWatch(court.spec)
         reference, _ = run_graph(court, full, REFERENCE_ENGINE, advance, watch)
-    bar = Bar(court=court, engine=engine, reference=reference, watch=watch)
+    images = answer_targets(court, full, REFERENCE_ENGINE)
+    bar = Bar(court=court, engine=engine, reference=reference, watch=watch, target_images=images)
     if module is None:
         return bar
     from physedge_export.reference import reference_outputs
@@ -120,7 +124,8 @@ def judge_candidate(bar: Bar, made: Made, progress: Progress, *, always_simulate
         watch = SignalWatch(court.spec)
         with progress(f"evaluating {graph.entry} on {bar.engine}", len(court.samples)) as advance:
             candidate, _ = run_graph(court, graph, bar.engine, advance, watch)
-    judgement = judge_evaluation(court, bar.reference, candidate)
+    laws = find_laws(court, graph, bar.engine, bar.reference, candidate, bar.target_images)
+    judgement = judge_evaluation(court, bar.reference, candidate, laws=laws.checks, remarks=laws.remarks)
     simulated = None
     wanted = always_simulate or judgement.verdict is Verdict.REJECT
     if wanted and graph.precision == "int8" and made.can_be_simulated:
@@ -158,7 +163,8 @@ def simulate_candidate(bar: Bar, made: Made, progress: Progress) -> Judged:
     watch = SignalWatch(court.spec)
     with progress(f"simulating {graph.entry} as it is written", len(court.samples)) as advance:
         candidate, _ = run_graph(court, graph, REFERENCE_ENGINE, advance, watch, emulate=True)
-    judgement = judge_evaluation(court, bar.reference, candidate)
+    laws = find_laws(court, graph, REFERENCE_ENGINE, bar.reference, candidate, bar.target_images, emulate=True)
+    judgement = judge_evaluation(court, bar.reference, candidate, laws=laws.checks, remarks=laws.remarks)
     mean = bar.mean(candidate)
     stages = Stages(full_precision=bar.mean(bar.reference), simulated=mean, target=mean)
     told = record(court, graph, bar.engine, bar.reference, candidate, judgement)
@@ -205,6 +211,8 @@ def choose_candidate(bar: Bar, judged: Sequence[Judged], progress: Progress) -> 
                 verdict=one.record.verdict,
                 verdict_reason=one.record.reasons[0] if one.record.reasons else "",
                 median_ms=bench.timing(one.made.graph.entry).cpu_median_ms,
+                median_error_ms=bench.timing(one.made.graph.entry).cpu_median_error_ms,
+                loss=one.judgement.comparison.drop.estimate if one.judgement.comparison else None,
                 int8_mac_share=one.made.int8_mac_share,
             )
             for one in judged
@@ -232,7 +240,9 @@ def evidence(bar: Bar, judged: Sequence[Judged], choice: Choice | None = None, b
                 "reason": reasons.get(entry) or (one.record.reasons[0] if one.record.reasons else ""),
                 "reasons": list(one.record.reasons),
                 "measured": one.record.measured.model_dump() if one.record.measured else None,
-                "comparison": one.judgement.to_dict()["comparison"],
+                "comparison": (plain := one.judgement.to_dict())["comparison"],
+                "set_losses": plain["set_losses"],
+                "laws": plain["laws"],
                 "stages": one.stages.to_dict(),
                 "time": _times(bench, entry, judged[0].made.graph.entry),
                 "ships": choice is None or (choice.chosen is not None and choice.chosen.name == entry),

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from physedge.deploy.export import ExportOptions, ExportReport, Progress, export, no_progress
+from physedge.deploy.export import ExportOptions, ExportReport, export
 from physedge.deploy.network import demo_network
+from physedge.deploy.progress import Progress, no_progress
 from physedge_calibrate.sampling import DEFAULT_COUNT
 from physedge_runtime.bundle import read_bundle
 from physedge_runtime.engines import ENGINES

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from physedge.deploy.build_watch import ShownBuild, gpu_memory
-from physedge.deploy.export import Progress, no_progress
+from physedge.deploy.progress import Progress, no_progress
 from physedge_export.targets.tensorrt_build import BuildOptions, BuiltEngine, build_engine, workspace_from
 from physedge_runtime.bundle import Bundle
 from physedge_runtime.engines import EngineRequest

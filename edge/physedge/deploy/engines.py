@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from physedge.deploy.build_watch import ShownBuild, process_memory
-from physedge.deploy.export import Advance, Progress, no_progress
 from physedge.deploy.judge import Graph
+from physedge.deploy.progress import Advance, Progress, no_progress
 from physedge_export.targets.profiles import DeviceProfile, device_profiles, find_profile
 from physedge_export.targets.tensorrt import Recipe, stand_alone_script
 from physedge_export.targets.tensorrt_build import build_ahead

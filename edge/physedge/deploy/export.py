@@ -2,46 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from physedge.deploy.candidates import UNSIGNED_ENTRY, Made, make_candidates
-from physedge.deploy.card_merge import card_path, read_card
-from physedge.deploy.choosing import (
-    ENTRY,
-    choose_candidate,
-    evidence,
-    full_precision,
-    judge_candidate,
-    set_bar,
-    simulate_candidate,
-)
+from physedge.deploy.candidates import UNSIGNED_ENTRY, make_candidates
+from physedge.deploy.card_merge import read_card
+from physedge.deploy.choosing import ENTRY, choose_candidate, evidence, full_precision, judge_candidate, set_bar
 from physedge.deploy.golden import golden_frames
-from physedge.deploy.judge import REFERENCE_ENGINE, Court, Graph, data_record, not_run
-from physedge.deploy.network import Network, NetworkChoice, find_network
+from physedge.deploy.judge import REFERENCE_ENGINE, Graph, data_record, not_run
+from physedge.deploy.laws import targets_for
+from physedge.deploy.network import Network, find_network
+from physedge.deploy.options import ExportOptions, check_options
 from physedge.deploy.pack import CARD_ENTRY, Contents, GoldenSet, answer_golden, bundle_path, golden_error, pack
+from physedge.deploy.progress import Progress, no_progress
+from physedge.deploy.tensorrt_station import deliver_for_tensorrt, prepare_tensorrt
 from physedge.deploy.traced import trace_network
-from physedge.deploy.trust import (
-    FALSE_ALARM_RATE,
-    CleanFrames,
-    SignalWatch,
-    fit_trust,
-    trust_sentence,
-    watch_inputs,
-)
+from physedge.deploy.trust import CleanFrames, fit_trust, signal_limits, trust_sentence, watch_inputs
+from physedge.deploy.work import Work, where_card_lies
 from physedge_calibrate.evaluate import Sample, read_samples
 from physedge_calibrate.metrics.table import metric_for
-from physedge_calibrate.spread import HERE, Spread
-from physedge_calibrate.tolerance import Tolerance, standard
+from physedge_calibrate.spread import kept_workers
 from physedge_runtime.bundle import read_bundle, write_atomically
 from physedge_runtime.device import this_device
-from physedge_runtime.errors import UsageError
 from physedge_runtime.frame import VoltageSpec
 from physedge_runtime.keys import ANYBODY
-from physedge_runtime.manifest import DataRecord, Manifest, Output, TrustRecord, VerdictRecord
+from physedge_runtime.manifest import DataRecord, Manifest, Output, TrustRecord
 from physedge_runtime.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -51,51 +38,10 @@ if TYPE_CHECKING:
     from physedge_export.graph import TracedGraph
     from physedge_export.passes.base import PassReport
 
+__all__ = ["ExportOptions", "ExportReport", "export"]
+
 # At three raw sizes each.
 _PARITY_FRAMES = 3
-PRECISIONS = ("auto", "fp32", "fp16", "int8")
-
-Advance = Callable[[], object]
-Progress = Callable[[str, int | None], AbstractContextManager[Advance]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExportOptions:
-    """What `physedge export` was asked for.
-
-    Attributes:
-        choice: The network.
-        target: A name of `physedge_export.targets.TARGETS`.
-        precision: `auto`, `fp32`, `fp16` or `int8`.
-        calibration: Folder of calibration pictures; without it no INT8 is made.
-        data: Folder of labelled evaluation data; without it there is no accuracy verdict.
-        golden: Folder of real golden frames; synthetic ones where None.
-        output: The bundle; `build/NAME.physedge` where None.
-        tolerance: Of the gate.
-        threads: Of the engines that judge.
-        seed: Of everything that is drawn.
-        profile: A device that an engine is meant for; a name of `physedge_export.targets.profiles`.
-        false_alarm_rate: Share of clean frames that the trust signals may call doubtful.
-        spread: Where evaluations run.
-        strata: Of calibration and evaluation pictures: a CSV file or a pattern, as for `named_strata`.
-        metric: That decides; the headline metric of the task where None.
-    """
-
-    choice: NetworkChoice = field(default_factory=NetworkChoice)
-    target: str = "onnxruntime"
-    precision: str = "auto"
-    calibration: Path | None = None
-    data: Path | None = None
-    golden: Path | None = None
-    output: Path | None = None
-    tolerance: Tolerance = field(default_factory=standard)
-    threads: int | None = None
-    seed: int = 0
-    profile: str | None = None
-    false_alarm_rate: float = FALSE_ALARM_RATE
-    spread: Spread = HERE
-    strata: str | None = None
-    metric: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,52 +68,6 @@ class ExportReport:
         return self.verdict in (Verdict.ACCEPT, Verdict.NOT_RUN)
 
 
-@dataclass(slots=True)
-class _Work:
-    """What the stations hand on."""
-
-    options: ExportOptions
-    network: Network
-    progress: Progress
-    outputs: tuple[Output, ...]
-    made: list[Made]
-    data: dict[str, DataRecord]
-    statements: list[str]
-    samples: Sequence[Sample] = ()
-    verdicts: list[VerdictRecord] = field(default_factory=list)
-    extra: dict[str, bytes] = field(default_factory=dict)
-    card: str = ""
-    watches: dict[str, SignalWatch] = field(default_factory=dict)
-
-    @property
-    def graphs(self) -> list[Graph]:
-        """All that will be packed, full precision first."""
-        return [made.graph for made in self.made]
-
-    @property
-    def engine(self) -> str:
-        """The engine that judges for this target."""
-        return self.options.target if self.options.target != "tensorrt" else REFERENCE_ENGINE
-
-    def court(self) -> Court:
-        """What every judgement shares."""
-        return Court(
-            spec=self.network.spec,
-            outputs=self.outputs,
-            samples=self.samples,
-            tolerance=self.options.tolerance,
-            threads=self.options.threads,
-            seed=self.options.seed,
-            spread=self.options.spread,
-            metric_name=self.options.metric,
-        )
-
-
-def no_progress(_description: str, _total: int | None) -> AbstractContextManager[Advance]:
-    """Show nothing."""
-    return nullcontext(lambda: None)
-
-
 def export(options: ExportOptions, progress: Progress = no_progress, *, network: Network | None = None) -> ExportReport:
     """Take a network from its weights to a bundle with a verdict.
 
@@ -180,75 +80,35 @@ def export(options: ExportOptions, progress: Progress = no_progress, *, network:
         UsageError: An option or a folder cannot be used; nothing was written.
         BuildError: The trace, the parity or the quantisation failed; nothing was written.
     """
-    _check(options)
+    check_options(options)
     network = network or find_network(options.choice)
     if options.metric is not None:
         metric_for(options.metric, task=network.spec.task)
+    from physedge.models.signals import declared_signals
+
     # Now, rather than after minutes of work: a card that cannot be merged ends the export.
-    card = read_card(_card_path(network, options))
+    card = read_card(where_card_lies(network, options))
     calibration, samples = _read_data(options, network, progress)
     module = network.build() if network.onnx is None else None
     work, traced = _trace(options, network, module, progress)
     work.samples, work.card = samples, card
     _check_graph(work, traced, module)
+    work.signals = signal_limits(declared_signals(module), network.spec.trust)
     if samples:
+        work.targets = targets_for(network.spec)
         work.data["evaluation"] = data_record("evaluation", [sample.image_path for sample in samples])
     if calibration is not None:
         _quantise(work, traced, calibration)
     else:
         work.statements.append("no INT8 graph was made: it needs --calib DIR, and there is no default set")
-    if options.target == "tensorrt":
-        shipped, verdict = _prepare_tensorrt(work, traced, module, calibration)
-    else:
-        shipped, verdict = _judge(work, module)
+    with kept_workers():
+        if options.target == "tensorrt":
+            shipped, verdict = prepare_tensorrt(work, traced, module, calibration)
+        else:
+            shipped, verdict = _judge(work, module)
     trust = _fit_trust(work, module, shipped, calibration)
     report = _pack(work, module, shipped, verdict, trust)
-    return _deliver_engines(work, report) if options.target == "tensorrt" else report
-
-
-def _check(options: ExportOptions) -> None:
-    from physedge_export.targets import find_target
-
-    find_target(options.target)
-    if options.precision not in PRECISIONS:
-        raise UsageError(
-            "PE-EXPORT-001",
-            found=f"the precision {options.precision!r}",
-            expected=f"one of {', '.join(PRECISIONS)}",
-            next_step="choose one of these with --precision",
-        )
-    if options.precision == "int8" and options.calibration is None:
-        raise UsageError(
-            "PE-EXPORT-002",
-            found="--precision int8 without calibration pictures",
-            expected="--calib DIR with pictures of the training set",
-            next_step="add --calib DIR; there is no default set, ever",
-        )
-    if options.profile is not None:
-        _check_profile(options)
-    if options.precision == "fp16" and options.target != "tensorrt":
-        raise UsageError(
-            "PE-EXPORT-004",
-            found=f"--precision fp16 for {options.target}",
-            expected="fp16 for the target tensorrt only; processors compute it in fp32",
-            next_step="choose fp32 or int8, or --target tensorrt",
-        )
-
-
-def _check_profile(options: ExportOptions) -> None:
-    from physedge_export.targets.profiles import find_profile
-
-    assert options.profile is not None
-    profile = find_profile(options.profile)
-    if options.target != "tensorrt":
-        raise UsageError(
-            "PE-EXPORT-005",
-            found=f"--profile {options.profile} for the target {options.target}",
-            expected="a device profile with --target tensorrt only",
-            next_step="add --target tensorrt, or leave --profile out",
-        )
-    if options.precision != "auto":
-        profile.require(options.precision)
+    return deliver_for_tensorrt(work, report) if options.target == "tensorrt" else report
 
 
 def _read_data(
@@ -292,10 +152,10 @@ def _read_voltages(
 
 def _trace(
     options: ExportOptions, network: Network, module: nn.Module | None, progress: Progress
-) -> tuple[_Work, TracedGraph]:
+) -> tuple[Work, TracedGraph]:
     with progress("tracing to ONNX", None):
         traced, passes = trace_network(network, module, options.target)
-    work = _Work(
+    work = Work(
         options=options,
         network=network,
         progress=progress,
@@ -314,7 +174,7 @@ def _passes_sentence(passes: PassReport) -> str:
     return f"graph passes: {passes.nodes_before} to {passes.nodes_after} operators ({rewritten})"
 
 
-def _check_graph(work: _Work, traced: TracedGraph, module: nn.Module | None) -> None:
+def _check_graph(work: Work, traced: TracedGraph, module: nn.Module | None) -> None:
     """Ask the target about every operator; hold the graph against the module, on real frames where there are any."""
     from physedge_export.audit import audit
 
@@ -332,7 +192,7 @@ def _check_graph(work: _Work, traced: TracedGraph, module: nn.Module | None) -> 
     work.statements.append(f"parity: {parity.sentence()}")
 
 
-def _quantise(work: _Work, traced: TracedGraph, calibration: Calibration) -> None:
+def _quantise(work: Work, traced: TracedGraph, calibration: Calibration) -> None:
     """Every candidate where one is to be chosen and can be judged, else the Q/DQ graph alone."""
     options = work.options
     found = make_candidates(
@@ -352,60 +212,7 @@ def _quantise(work: _Work, traced: TracedGraph, calibration: Calibration) -> Non
     work.statements += [f"INT8: {share:.1%} of the multiply-accumulates, {calibration.summary}", *found.statements]
 
 
-def _prepare_tensorrt(
-    work: _Work, traced: TracedGraph, module: nn.Module | None, calibration: Calibration | None
-) -> tuple[dict[str, str], Verdict]:
-    """Graphs and recipe for an engine that is built on the device; nobody judges it here."""
-    from physedge.deploy.gpu import NOT_BUILT, half_graph, signed_graph
-    from physedge_export.audit import audit
-    from physedge_export.targets.tensorrt import HALF_ENTRY, SIGNED_ENTRY, recipe
-    from physedge_runtime.net import RECIPE_ENTRY
-
-    spec = work.network.spec
-    chosen = work.graphs[0]
-    if work.options.precision != "fp32":
-        with work.progress("converting to half precision", None):
-            half = half_graph(traced, module, spec)
-        work.made.append(Made(graph=half, method="half precision, physics in float32", int8_mac_share=0.0))
-        chosen = half
-    if calibration is not None:
-        with work.progress("quantising for TensorRT", None):
-            signed, quantised = signed_graph(traced, calibration)
-        work.made.append(Made(graph=signed, method=quantised.method, int8_mac_share=quantised.int8_mac_share))
-        chosen = signed if work.options.precision == "int8" else chosen
-    for graph in work.graphs[1:]:
-        if graph.entry in (HALF_ENTRY, SIGNED_ENTRY):
-            reader = audit(graph.data, "tensorrt").require().checked_by
-            work.statements.append(f"{graph.entry}: every operator and type taken by {reader}")
-    plan = recipe(chosen.entry, chosen.data, chosen.precision, spec)
-    work.extra[RECIPE_ENTRY] = plan.to_bytes()
-    work.statements += [
-        f"delivered for TensorRT: {', '.join(graph.entry for graph in work.graphs)} and {RECIPE_ENTRY}",
-        NOT_BUILT,
-        f"on the device: {plan.trtexec}",
-    ]
-    work.verdicts.append(not_run(chosen, "tensorrt", NOT_BUILT))
-    if calibration is not None and work.samples:
-        bar = set_bar(work.court(), work.graphs[0], "tensorrt", None, work.progress)
-        simulated = simulate_candidate(bar, work.made[-1], work.progress)
-        work.extra[ENTRY] = evidence(bar, [simulated])
-        work.statements.append(f"{simulated.made.graph.entry}: {simulated.record.reasons[0]}")
-    return {"tensorrt": chosen.entry}, Verdict.NOT_RUN
-
-
-def _deliver_engines(work: _Work, report: ExportReport) -> ExportReport:
-    """Beside the bundle: engines for RTX GPUs where they can be built here, and the script that builds elsewhere."""
-    from physedge.deploy.engines import deliver_engines
-    from physedge_export.targets.tensorrt import recipe
-
-    (entry,) = report.manifest.shipped.values()
-    graph = next(graph for graph in work.graphs if graph.entry == entry)
-    plan = recipe(entry, graph.data, graph.precision, work.network.spec)
-    delivered = deliver_engines(report.bundle, graph, plan, profile=work.options.profile, progress=work.progress)
-    return replace(report, statements=(*report.statements, *delivered.statements))
-
-
-def _judge(work: _Work, module: nn.Module | None) -> tuple[dict[str, str], Verdict]:
+def _judge(work: Work, module: nn.Module | None) -> tuple[dict[str, str], Verdict]:
     """Which graph ships for the target, and the verdict on it."""
     full, *reduced = work.made
     asked = reduced[0] if reduced and work.options.precision == "int8" else full
@@ -436,7 +243,7 @@ def _judge(work: _Work, module: nn.Module | None) -> tuple[dict[str, str], Verdi
 
 
 def _fit_trust(
-    work: _Work, module: nn.Module | None, shipped: dict[str, str], calibration: Calibration | None
+    work: Work, module: nn.Module | None, shipped: dict[str, str], calibration: Calibration | None
 ) -> TrustRecord:
     """Limits for the signals of the graph that ships: on the evaluated frames, else on the calibration pictures."""
     from physedge.models.signals import declared_signals
@@ -457,7 +264,7 @@ def _fit_trust(
 
 
 def _pack(
-    work: _Work, module: nn.Module | None, shipped: dict[str, str], verdict: Verdict, trust: TrustRecord
+    work: Work, module: nn.Module | None, shipped: dict[str, str], verdict: Verdict, trust: TrustRecord
 ) -> ExportReport:
     spec = work.network.spec
     with work.progress("packing the bundle", None):
@@ -504,7 +311,7 @@ def _pack(
                 card=work.card,
             ),
         )
-        beside = _card_path(work.network, work.options)
+        beside = where_card_lies(work.network, work.options)
         write_atomically(beside, read_bundle(path, trust=ANYBODY).read(CARD_ENTRY))
     work.statements.append(f"card: {beside}; the next export keeps what is written around its measured blocks")
     return ExportReport(
@@ -512,12 +319,7 @@ def _pack(
     )
 
 
-def _card_path(network: Network, options: ExportOptions) -> Path:
-    """One card for a network, whatever the verdict puts into the name of its bundle."""
-    return card_path(bundle_path(network.spec.name, Verdict.ACCEPT, options.output))
-
-
-def _cost(module: nn.Module | None, work: _Work) -> tuple[int, int]:
+def _cost(module: nn.Module | None, work: Work) -> tuple[int, int]:
     from physedge_calibrate.macs import mac_counts
 
     macs = sum(count.macs for count in mac_counts(work.graphs[0].data))

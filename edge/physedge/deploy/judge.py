@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from physedge_calibrate.evaluate import TASKS, Evaluation, Sample
 from physedge_calibrate.gate import Judgement, Tolerance, check_outputs, judge
+from physedge_calibrate.laws.greit import Target
+from physedge_calibrate.laws.law import LawCheck
 from physedge_calibrate.metrics.table import Metric, headline_metric, metric_for
 from physedge_calibrate.spread import HERE, EngineJob, Spread, Watch, evaluate_spread
 from physedge_calibrate.statistics import mean_interval
@@ -18,7 +20,7 @@ from physedge_runtime.device import this_device
 from physedge_runtime.engines import Engine, EngineRequest, open_engine
 from physedge_runtime.manifest import DataRecord, Output, VerdictRecord
 from physedge_runtime.manifest import Metric as Figure
-from physedge_runtime.spec import ModelSpec
+from physedge_runtime.spec import ModelSpec, SignalSpec
 from physedge_runtime.verdict import Verdict
 
 REFERENCE_ENGINE = "onnxruntime"
@@ -55,6 +57,8 @@ class Court:
         recipe_sha256: As for `EngineRequest`.
         spread: Where evaluations run.
         metric_name: Of the metric that decides; the headline metric of the task where None.
+        signals: What the network says of its trust signals; those with a hard limit are laws.
+        targets: Small targets that a reconstruction must show as full precision does.
     """
 
     spec: ModelSpec
@@ -67,6 +71,8 @@ class Court:
     recipe_sha256: str = ""
     spread: Spread = HERE
     metric_name: str | None = None
+    signals: Mapping[str, SignalSpec] = field(default_factory=dict)
+    targets: Sequence[Target] = ()
 
     @property
     def metric(self) -> Metric:
@@ -84,9 +90,9 @@ def spread_over_cores(threads: int | None) -> Spread:
     return HERE if threads is not None else Spread(processes=this_device().cores)
 
 
-def open_graph(court: Court, graph: Graph, engine: str) -> Engine:
-    """The engine with the graph, ready to run."""
-    return open_engine(engine, _request(court, graph))
+def open_graph(court: Court, graph: Graph, engine: str, *, emulate: bool = False) -> Engine:
+    """The engine with the graph, ready to run; `emulate` as for `run_graph`."""
+    return open_engine(engine, engine_request(court, graph, emulate=emulate))
 
 
 def run_graph(
@@ -108,12 +114,12 @@ def run_graph(
         watch: Sees what goes in and comes out of the engine.
         emulate: Compute Q/DQ in float as it is written: the graph's own numbers, without an engine's integer kernels.
     """
-    request = replace(_request(court, graph), options={"optimise": False} if emulate else {})
-    job = EngineJob(engine=engine, request=request, spec=court.spec)
+    job = EngineJob(engine=engine, request=engine_request(court, graph, emulate=emulate), spec=court.spec)
     return evaluate_spread(job, court.samples, spread=court.spread, advance=advance, watch=watch)
 
 
-def _request(court: Court, graph: Graph) -> EngineRequest:
+def engine_request(court: Court, graph: Graph, *, emulate: bool = False) -> EngineRequest:
+    """What an engine is opened with; `emulate` as for `run_graph`."""
     return EngineRequest(
         graph=graph.data,
         graph_sha256=graph.sha256,
@@ -122,13 +128,29 @@ def _request(court: Court, graph: Graph) -> EngineRequest:
         threads=court.threads,
         bundle_sha256=court.bundle_sha256,
         recipe_sha256=court.recipe_sha256,
+        options={"optimise": False} if emulate else {},
     )
 
 
-def judge_evaluation(court: Court, reference: Evaluation, candidate: Evaluation) -> Judgement:
-    """Hold a candidate's answers against full precision's, by the headline metric of the task."""
+def judge_evaluation(
+    court: Court,
+    reference: Evaluation,
+    candidate: Evaluation,
+    *,
+    laws: Sequence[LawCheck] = (),
+    remarks: Sequence[str] = (),
+) -> Judgement:
+    """Hold a candidate's answers against full precision's.
+
+    Args:
+        court: Metric and bounds.
+        reference: Full precision's answers.
+        candidate: The candidate's.
+        laws: What was found of the network's laws on the candidate.
+        remarks: Further notes.
+    """
     metric = court.metric
-    set_losses, remarks = TASKS[court.spec.task].hold(reference, candidate, court.seed)
+    set_losses, told = TASKS[court.spec.task].hold(reference, candidate, court.seed)
     return judge(
         reference.scores(metric.name),
         candidate.scores(metric.name),
@@ -139,7 +161,8 @@ def judge_evaluation(court: Court, reference: Evaluation, candidate: Evaluation)
         metric=metric,
         findings=check_outputs(candidate.answers, reference=reference.answers, threshold=candidate.found_from),
         set_losses=set_losses,
-        remarks=remarks,
+        laws=laws,
+        remarks=(*told, *remarks),
     )
 
 
@@ -170,11 +193,12 @@ def metrics_of(evaluation: Evaluation, court: Court) -> dict[str, Figure]:
     """Every figure of the task with its 95 % interval, the metric that decides among them."""
     found = evaluation.figures(court.seed)
     if court.metric.name not in found:
-        found[court.metric.name] = mean_interval(
+        interval = mean_interval(
             evaluation.scores(court.metric.name),
             groups=list(evaluation.groups),
             generator=np.random.default_rng(court.seed),
         )
+        found[court.metric.name] = court.metric.bounded(interval)
     return {
         name: Figure(value=interval.estimate, low=interval.low, high=interval.high) for name, interval in found.items()
     }

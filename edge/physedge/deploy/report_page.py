@@ -55,6 +55,7 @@ def write_page(bundle: Bundle, worst: Sequence[FrameScore], frames: Sequence[Sid
     parts = [_STYLE, _banner(bundle)]
     if judged is not None:
         parts += ["<h2>Candidates</h2>", _candidates(judged), _drops(judged), _stages(judged), _strata(bundle, judged)]
+        parts.append(_further(bundle, judged))
     parts += _pictured(bundle, "calibration/coverage.png", "Coverage of the calibration pictures", _coverage(bundle))
     parts += _pictured(bundle, "calibration/sensitivity.png", "Sensitivity of the layers", _sensitivity(bundle))
     if judged is not None:
@@ -163,9 +164,60 @@ def _stages(judged: Mapping[str, Any]) -> str:
     return "<h3>Where a score was lost</h3>" + table(titles, rows)
 
 
-def _strata(bundle: Bundle, judged: Mapping[str, Any]) -> str:
+def _shipped_row(bundle: Bundle, judged: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The candidate that ships; full precision where none passed."""
     entry = shipped_entry(bundle)
-    (one,) = [row for row in judged["candidates"] if row["entry"] == entry] or [judged["candidates"][0]]
+    rows = [row for row in judged["candidates"] if row["entry"] == entry] or judged["candidates"][:1]
+    one: Mapping[str, Any] = rows[0]
+    return one
+
+
+def _further(bundle: Bundle, judged: Mapping[str, Any]) -> str:
+    """Figures and laws that what ships had to keep besides, and which candidate broke which law."""
+    one, parts = _shipped_row(bundle, judged), []
+    losses = one.get("set_losses") or []
+    if losses:
+        titles: tuple[str, ...] = ("figure", "full precision", "lost", "lost at most (one-sided 95 %)", "allowed")
+        rows = [_loss_row(loss, judged["kept_fraction"]) for loss in losses]
+        parts += ["<h3>Further figures of what ships</h3>", table(titles, rows)]
+    laws = one.get("laws") or []
+    if laws:
+        titles = ("law", "off by", "allowed", "cases", "worst at", "")
+        rows = [_law_row(law) for law in laws]
+        parts += [f"<h3>Laws of the network, on {html.escape(judged['engine'])}</h3>", table(titles, rows)]
+        broken = [
+            (row["entry"], ", ".join(law["title"] for law in row["laws"] if not law["held"]))
+            for row in judged["candidates"]
+            if any(not law["held"] for law in row["laws"])
+        ]
+        parts += [table(("candidate", "breaks"), broken)] if broken else []
+    return "".join(parts)
+
+
+def _loss_row(loss: Mapping[str, Any], kept_fraction: float) -> tuple[object, ...]:
+    drop = loss["drop"]
+    return (
+        loss["title"],
+        _number(loss["reference"]),
+        f"{drop['estimate']:+.4f}",
+        "not known" if drop["high"] is None else f"{drop['high']:.4f}",
+        f"{(1 - kept_fraction) * abs(loss['reference']) if loss['most'] is None else loss['most']:.4f}",
+    )
+
+
+def _law_row(law: Mapping[str, Any]) -> tuple[object, ...]:
+    return (
+        law["title"],
+        "not a number" if law["measured"] is None else f"{law['measured']:.3g} {law['unit']}",
+        f"{law['allowed']:.3g} {law['unit']}",
+        law["cases"],
+        law["where"],
+        "holds" if law["held"] else "BROKEN",
+    )
+
+
+def _strata(bundle: Bundle, judged: Mapping[str, Any]) -> str:
+    one = _shipped_row(bundle, judged)
     strata = (one["comparison"] or {}).get("strata") or []
     if len(strata) < 2:
         return ""

@@ -146,6 +146,11 @@ def trust_sentence(record: TrustRecord) -> str:
     )
 
 
+def signal_limits(declared: Mapping[str, SignalSpec], overriding: Mapping[str, SignalSpec]) -> dict[str, SignalSpec]:
+    """What is known of each signal before anything is fitted; what the specification says goes before the network."""
+    return {name: _merged(name, SignalSpec(), declared, overriding) for name in sorted({*declared, *overriding})}
+
+
 def _distance(statistics: Mapping[str, float], reference: InputReference) -> float:
     return max(abs(value - reference.middle[name]) / reference.spread[name] for name, value in statistics.items())
 

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from physedge.deploy.export import Progress, no_progress
 from physedge.deploy.judge import REFERENCE_ENGINE, Court, Graph, data_record, judge_evaluation, record, run_graph
+from physedge.deploy.laws import answer_targets, find_laws, targets_for
+from physedge.deploy.progress import Progress, no_progress
 from physedge_calibrate.dataset import subset_folder
 from physedge_calibrate.evaluate import Sample, read_samples
 from physedge_calibrate.metrics.table import metric_for
-from physedge_calibrate.spread import HERE, Spread
+from physedge_calibrate.spread import HERE, Spread, kept_workers
 from physedge_calibrate.tolerance import Tolerance
 from physedge_runtime.bundle import Bundle, write_atomically
 from physedge_runtime.manifest import DataRecord, VerdictRecord, canonical_json
@@ -99,8 +100,11 @@ def verify(
         recipe_sha256=origin.recipe_sha256,
         spread=spread,
         metric_name=metric,
+        signals=bundle.manifest.trust.signals,
+        targets=targets_for(bundle.manifest.spec),
     )
-    verdict = _judge(bundle, court, engine, precision, progress)
+    with kept_workers():
+        verdict = _judge(bundle, court, engine, precision, progress)
     data_hash = data_record("evaluation", [sample.image_path for sample in samples])
     written = _write(bundle, verdict, data_hash)
     return Verification(
@@ -125,7 +129,11 @@ def _judge(bundle: Bundle, court: Court, engine: str, precision: str | None, pro
     else:
         with progress(f"evaluating {graph.precision} on {name}", len(court.samples)) as advance:
             candidate, _ = run_graph(court, graph, name, advance)
-    return record(court, graph, name, reference, candidate, judge_evaluation(court, reference, candidate))
+    with progress("asking for the laws of the network", None):
+        images = answer_targets(court, full, REFERENCE_ENGINE)
+        laws = find_laws(court, graph, name, reference, candidate, images)
+    judgement = judge_evaluation(court, reference, candidate, laws=laws.checks, remarks=laws.remarks)
+    return record(court, graph, name, reference, candidate, judgement)
 
 
 def _write(bundle: Bundle, verdict: VerdictRecord, data: DataRecord) -> Path:
