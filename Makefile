@@ -37,7 +37,7 @@ native: $(VENV)/dev
 # The same tests with address and undefined-behaviour sanitizers in the library and its programs; these are loaded in front of
 # Python too, which itself leaves memory behind at its end. The fuzzer has a build of its own, with sanitizers.
 native-sanitize: $(VENV)/dev
-	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so)" ASAN_OPTIONS=detect_leaks=0 \
+	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so)" ASAN_OPTIONS=detect_leaks=0 TBB_ENABLE_SANITIZERS=1 \
 	PHYSEDGE_NATIVE_SANITIZE=address,undefined PHYSEDGE_NO_SKIPS=1 OMP_NUM_THREADS=1 \
 	$(BIN)/python -m pytest tests/native --ignore tests/native/test_native_fuzz.py --ignore tests/native/test_native_arm.py
 

@@ -25,7 +25,7 @@ NATIVE = ROOT / "runtime/native"
 PYTHON_START = """
 import sys
 from physedge_runtime import load
-load(sys.argv[1]).open(engine="openvino", threads=int(sys.argv[2]), allow_rejected=True).close()
+load(sys.argv[1]).open(engine=sys.argv[3], threads=int(sys.argv[2]), allow_rejected=True).close()
 """
 
 
@@ -61,9 +61,9 @@ def compiled(folder: Path, build: Path) -> Path:
     return program
 
 
-def frames(program: Path, arguments: argparse.Namespace) -> None:
-    """Print the medians and the ratios."""
-    command = [program, arguments.bundle, "640", "480", str(arguments.threads), str(arguments.frames)]
+def frames(program: Path, arguments: argparse.Namespace, precision: str) -> None:
+    """Print the medians and the ratios for the graph of a precision; "" for the one that ships."""
+    command = [program, arguments.bundle, "640", "480", str(arguments.threads), str(arguments.frames), precision]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     rows = [[float(value) for value in line.split()] for line in done.stdout.splitlines()]
     whole, bare, whole_cpu, bare_cpu, resize, after = (statistics.median(column) for column in zip(*rows, strict=True))
@@ -97,18 +97,24 @@ def starts(arguments: argparse.Namespace, folder: Path) -> None:
     """Print how long an opened network takes from nothing, with the engine's cache warm."""
     native = [arguments.build / "physedge_stream_frames", arguments.bundle, "64", "64"]
     python = [sys.executable, "-c", PYTHON_START, arguments.bundle, str(arguments.threads)]
+    warm = {"PHYSEDGE_CACHE": str(folder / "native")}
     kinds = {
-        "libphysedge, no cache": (native, {"PHYSEDGE_ENGINE": "openvino"}),
-        "libphysedge, warm cache": (native, {"PHYSEDGE_ENGINE": "openvino", "PHYSEDGE_CACHE": str(folder / "native")}),
-        "Python, warm cache": (python, {"PHYSEDGE_CACHE": str(folder / "python")}),
+        "libphysedge, OpenVINO, no cache": (native, {"PHYSEDGE_ENGINE": "openvino"}),
+        "libphysedge, OpenVINO, warm cache": (native, {"PHYSEDGE_ENGINE": "openvino", **warm}),
+        "Python, OpenVINO, warm cache": ([*python, "openvino"], {"PHYSEDGE_CACHE": str(folder / "python")}),
+        "libphysedge, ONNX Runtime": (native, {"PHYSEDGE_ENGINE": "onnxruntime"}),
+        "Python, ONNX Runtime": ([*python, "onnxruntime"], {}),
     }
+    offered = subprocess.run([native[0]], capture_output=True, text=True).stderr
+    if "onnxruntime" not in offered:
+        kinds = {name: kind for name, kind in kinds.items() if not name.startswith("libphysedge, ONNX")}
     for command, environment in kinds.values():
         start(command, environment)
     rounds = [{name: start(*kind) for name, kind in kinds.items()} for _ in range(arguments.starts)]
     for name in kinds:
         wall, cpu, memory = (statistics.median(column) for column in zip(*(row[name] for row in rounds), strict=True))
         best = min(row[name][0] for row in rounds)
-        print(f"  {name:<26} {wall:6.3f} s wall (best {best:.3f}), {cpu:6.3f} s processor, {memory:5.0f} MB resident")
+        print(f"  {name:<34} {wall:6.3f} s wall (best {best:.3f}), {cpu:6.3f} s processor, {memory:5.0f} MB resident")
 
 
 def sizes(arguments: argparse.Namespace, folder: Path) -> None:
@@ -128,7 +134,9 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        frames(compiled(folder, arguments.build), arguments)
+        program = compiled(folder, arguments.build)
+        for precision in ("", "fp32"):
+            frames(program, arguments, precision)
         starts(arguments, folder)
         sizes(arguments, folder)
     print(f"{arguments.bundle.name}, {arguments.bundle.stat().st_size:,} bytes; {machine_line()}")

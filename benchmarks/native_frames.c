@@ -20,13 +20,14 @@ static void demand(int status, const char *what) {
 }
 
 int main(int count, char **arguments) {
-    if (count != 6) return fprintf(stderr, "usage: %s BUNDLE WIDTH HEIGHT THREADS FRAMES\n", arguments[0]), 2;
+    if (count != 7) return fprintf(stderr, "usage: %s BUNDLE WIDTH HEIGHT THREADS FRAMES PRECISION\n", arguments[0]), 2;
     physedge_error error;
     physedge_bundle *bundle = NULL;
     physedge_net *net = NULL;
     physedge_net_info info;
     physedge_open_options options = physedge_open_defaults();
     options.engine = "openvino", options.allow_rejected = 1;
+    options.precision = arguments[6][0] != '\0' ? arguments[6] : NULL;
     options.threads = (uint32_t)atoi(arguments[4]);
     demand(physedge_bundle_read(arguments[1], NULL, &bundle, &error), error.found);
     demand(physedge_net_open(bundle, &options, &net, &error), error.found);

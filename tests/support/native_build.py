@@ -21,6 +21,9 @@ from native_library import Native
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "runtime/native"
 SANITIZERS = os.environ.get("PHYSEDGE_NATIVE_SANITIZE", "")
+# For programs with sanitizers: OpenVINO's threads are loaded in a way that none takes, unless they are told.
+_KNOWN_LEAKS = f"suppressions={ROOT / 'tests/native/leaks.supp'}:print_suppressions=0"
+SANITIZED = {"TBB_ENABLE_SANITIZERS": "1", "LSAN_OPTIONS": _KNOWN_LEAKS} if SANITIZERS else {}
 ENGINES = ("openvino", "onnxruntime", "fake")
 HEADERS = {
     "minizip/unzip.h": "libminizip-dev",

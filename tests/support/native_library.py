@@ -156,8 +156,9 @@ _KINDS = {
 
 
 def frame(pixels: np.ndarray, kind: int = RGB, *, frame_id: int = 0, captured_ns: int = 0) -> Frame:
-    """A frame over an array, which must live as long; rows may have gaps."""
+    """A frame over an array, which it keeps alive; rows may have gaps."""
     made = Frame(format=kind, frame_id=frame_id, captured_ns=captured_ns)
+    made.array = pixels  # the structure holds an address only
     if kind == VOLTAGES:
         made.voltages, made.voltage_count = pixels.ctypes.data, pixels.size
         made.height_px = 2 if pixels.ndim == 2 else 0

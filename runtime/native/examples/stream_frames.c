@@ -16,7 +16,8 @@ static int fail(const physedge_error *error) {
 }
 
 int main(int count, char **arguments) {
-    if (count < 4) return fprintf(stderr, "usage: %s BUNDLE WIDTH HEIGHT [MASKS] < frames.rgb\n", arguments[0]), 2;
+    if (count < 4)
+        return fprintf(stderr, "usage: %s BUNDLE WIDTH HEIGHT [MASKS] < frames.rgb (engines: %s)\n", arguments[0], physedge_engines()), 2;
     physedge_error error = {PHYSEDGE_OK, "", "", "", ""};
     physedge_bundle *bundle = NULL;
     physedge_net *net = NULL;

@@ -12,6 +12,7 @@
 #include <utility>
 
 #define TOML_EXCEPTIONS 1
+#define TOML_ENABLE_FORMATTERS 0
 #include <toml++/toml.h>
 
 #include "hash.hpp"

@@ -332,8 +332,8 @@ def _frame(record: Record, pixels: NDArray[Any]) -> Frame:
 def _stand_in(frame: Frame, record: Record) -> Result:
     """An answer with the recorded judgement and no content but the area of its mask."""
     value = np.full((1, 1), 0.0 if record["finite"] else float("nan"), np.float32)
-    head = {"frame_id": record["frame_id"], "captured_ns": frame.captured_ns, "age_ms": 0.0, "stages": StageTimes()}
-    head["trust"] = Trust(state=TrustState(record["trust"]), reason=record["trust_reason"])
+    head: dict[str, Any] = {"frame_id": record["frame_id"], "captured_ns": frame.captured_ns, "age_ms": 0.0}
+    head |= {"stages": StageTimes(), "trust": Trust(state=TrustState(record["trust"]), reason=record["trust_reason"])}
     if record["mask"] is None:
         return Reconstruction(**head, image=value, unit="1")
     foreground, points = record["mask"]
