@@ -247,7 +247,7 @@ def test_any_stable_pair_keeps_the_bounds(integrator: str) -> None:
         spec = spec.model_copy(update={"horizon_days": longest} if integrator == "euler" else {"steps": steps})
         block = Growth(spec)
         u = torch.from_numpy(rng.integers(0, 2, (2, 1, 16, 16)).astype(np.float32))
-        for _ in range(12):
+        for _ in range(4):
             u = block(u, torch.full((2, 1, 1, 1), largest_D), torch.full((2, 1, 1, 1), largest_rho))[:, -1:]
             assert -1e-6 <= float(u.min())
             assert float(u.max()) <= 1 + 1e-6
@@ -268,7 +268,7 @@ def test_gradients_are_those_of_finite_differences(integrator: str) -> None:
     u = 0.1 + 0.8 * torch.rand(1, 1, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     D, rho = (torch.full((1, 1, 1, 1), value, dtype=torch.float64) for value in (0.3, 0.03))
     inputs = tuple(value.requires_grad_() for value in (u, D, rho))
-    assert torch.autograd.gradcheck(block, inputs, atol=1e-4, rtol=1e-4)
+    assert torch.autograd.gradcheck(block, inputs, atol=1e-4, rtol=1e-4, fast_mode=True)
 
 
 def test_both_integrators_solve_the_same_equation() -> None:

@@ -152,7 +152,7 @@ def deployed() -> tuple[Any, dict[str, bytes]]:
     network = _network()
     network(_pictures(8))
     traced = trace(reparameterise(network.eval()), SPEC)
-    frames = [np.random.default_rng(seed).integers(0, 256, (64, 64, 3)).astype(np.uint8) for seed in range(32)]
+    frames = [np.random.default_rng(seed).integers(0, 256, (64, 64, 3)).astype(np.uint8) for seed in range(12)]
     quantised = quantize_unsigned(
         traced.model, frames, input_name="frame", float_nodes=traced.float_nodes, engine="openvino"
     )

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from class_pictures import CLASSES, write_class_folders, write_class_task
+from stream_dicom import write_dicom
 
 from physedge.cli.app import main
 from physedge.train.asked import options_from_words
@@ -21,6 +22,7 @@ from physedge.train.classification import ClassificationRecipe
 from physedge.train.fit import fit, spec_of
 from physedge.train.options import TrainOptions
 from physedge_calibrate.class_folders import read_class_folders
+from physedge_calibrate.regression import answer_frames, broken_bounds
 from physedge_runtime.errors import UsageError
 from physedge_runtime.spec import Task, read_spec
 
@@ -161,6 +163,9 @@ def test_from_folders_to_a_stream(
     bundle = "build/physnet_e.physedge"
     assert _run("verify", bundle, "--data", str(task), "--json") in (0, 1)
     capsys.readouterr()
+    kept = answer_frames(Path(bundle), task)
+    assert (kept.kind.noun, kept.classes, set(kept.scores)) == ("labels", CLASSES, {"accuracy", "macro_f1"})
+    assert broken_bounds(kept, {"min_accuracy": 0.0, "min_macro_f1": 1.1})[0].startswith("mean macro F1 0.")
     out = tmp_path / "out.jsonl"
     source = ("--source", str(task / "val/left"), "--pixel-mm", "3.0")
     assert _run("run", "--bundle", bundle, *source, "--sink", f"jsonl:{out}") == 0
@@ -179,6 +184,14 @@ def test_from_folders_to_a_stream(
     assert answered["note"].startswith("on the frame's own pixel spacing")
     assert len(answered["maps"]["density"]["mean"]) == 5
     assert set(frames[0]["trust"]["signals"]) >= {"bounds", "mass", "refinement", "range", "agreement"}
+    # The same picture as a scanner's file, whose spacing is its own.
+    grey = read_class_folders(task / "val", CLASSES)[0].picture()[:, :, 0].astype(np.uint16) * 4
+    scan = write_dicom(tmp_path / "scan.dcm", grey[np.newaxis], Modality="MR", PixelSpacing=[4.0, 4.0])
+    assert _run("run", "--bundle", bundle, "--source", str(scan), "--sink", f"jsonl:{tmp_path / 'scan.jsonl'}") == 0
+    told = [json.loads(line) for line in (tmp_path / "scan.jsonl").read_text().splitlines()]
+    (frame,) = [line for line in told if line["kind"] == "frame"]
+    assert frame["answer"]["label"] in CLASSES
+    assert frame["answer"]["note"].startswith("on the frame's own pixel spacing")
     capsys.readouterr()
     # What cannot be meant: a spacing, a class that the bundle does not know, one that is missing.
     assert _run("run", "--bundle", bundle, "--source", str(task / "val/left"), "--pixel-mm", "0") == 2

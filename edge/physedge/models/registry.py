@@ -75,9 +75,9 @@ def _impedance(name: str) -> ModelSpec:
 
 
 _TUMOUR_USE = (
-    "Research on tumour growth models in classifiers. Not for diagnosis, triage or treatment planning; its density is "
-    "an attention map that obeys a growth equation, and D and rho are latent numbers, not measurements of a patient. "
-    "Not a medical device."
+    "Research on tumour growth models in classifiers. Not for diagnosis, triage or treatment planning; its density "
+    "obeys a growth equation and is at best the place of what looks like a synthetic lesion, and D and rho are latent "
+    "numbers, not measurements of a patient. Not a medical device."
 )
 
 REGISTRY: dict[str, ModelEntry] = {

@@ -25,7 +25,7 @@ from physedge.models.physnet import TumourModel
 from physedge.train.lesions import Grafted, outside_of_brain
 
 MASS_WEIGHT, REGION_WEIGHT, SMOOTH_WEIGHT, STEP_WEIGHT, PRIOR_WEIGHT = 0.1, 0.1, 0.01, 0.05, 0.01
-LOCATION_WEIGHT, OUTSIDE_WEIGHT, RATIO_WEIGHT = 0.5, 0.1, 0.05
+LOCATION_WEIGHT, OUTSIDE_WEIGHT, RATIO_WEIGHT = 1.0, 0.1, 0.05
 LEAST_TUMOUR_MASS, MOST_TUMOUR_MASS, LEAST_CONCENTRATION = 0.005, 0.25, 0.5
 # A mass of this share counts as one.
 _MASS_UNIT = 0.002
@@ -70,7 +70,7 @@ def location_loss(density: Tensor, known: Tensor, truth: Tensor) -> Tensor:
 
 
 def graft_loss(block: TumourModel, density: Tensor, place: Tensor, grafted: Grafted) -> Tensor:
-    """The weighted sum of L_loc and of the squared error of D / rho, in units of its range.
+    """The weighted sum of L_loc and of the squared error of log(D / rho).
 
     Args:
         block: Of the network that answered.
@@ -79,9 +79,9 @@ def graft_loss(block: TumourModel, density: Tensor, place: Tensor, grafted: Graf
         grafted: What is known of them.
     """
     values = block.parameter.low + block.parameter.span * place
-    missed = (values[:, :1] - values[:, 1:] - grafted.log_ratio) / block.parameter.span.sum()
+    missed = values[:, :1] - values[:, 1:] - grafted.log_ratio
     located = location_loss(density, grafted.known, grafted.density)
-    return LOCATION_WEIGHT * located + RATIO_WEIGHT * 4.0 * missed.square().mean()
+    return LOCATION_WEIGHT * located + RATIO_WEIGHT * missed.square().mean()
 
 
 def outside_loss(density: Tensor, pictures: Tensor) -> Tensor:
