@@ -87,7 +87,7 @@ def _print_known(
         ("densest cell is in the lesion", found),
     ):
         one = mean_interval(figures, generator=rng)
-        print(f"- {name}: {one.estimate:.3f} ({one.low:.3f} to {one.high:.3f})")
+        print(f"- {name}: {one.estimate:.3f} ({max(one.low, 0):.3f} to {min(one.high, 1):.3f})")
     correlation = np.corrcoef(ratio, grafted.log_ratio[large, 0].numpy())[0, 1]
     print(f"- correlation of log(D / rho) with the truth: {correlation:.3f}\n")
 
