@@ -70,8 +70,10 @@ def main() -> None:
             f"{comparison['drop']['high']:.4f} of {comparison['allowed_drop']:.4f} | {further(one)} | "
             f"{worst_stratum(comparison)} | "
             f"{timed['cpu_median_ms']:.1f} ± {timed['cpu_median_error_ms']:.1f} | {timed['speed_up']:.2f}x | "
-            f"{one['verdict']}; {one['reason']} |"
+            f"{one['verdict']}: {one['reason'].removeprefix(one['verdict'] + ': ')} |"
         )
+    for sentence in judged.get("not_made", ()):
+        print(f"\n{sentence[:1].upper() + sentence[1:]}.")
     print("\n| graph | torch | ONNX, full precision | simulated | target |")
     print("|---|---|---|---|---|")
     for one in judged["candidates"]:

@@ -29,6 +29,7 @@ from physedge_runtime.manifest import canonical_json
 from physedge_runtime.verdict import Verdict
 
 FULL, WORSE = "model.onnx", "model.int8-cpu.onnx"
+NOT_MADE = ("the candidate timed was not made: no part of the network is slower in INT8",)
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def judged_bundle(tmp_path: Path, write_tiny: Callable[..., Path]) -> Path:
     )
     return write_tiny(
         "judged.rejected",
-        contents={WORSE: made[1].graph.data, ENTRY: evidence(bar, judged, choice, bench)},
+        contents={WORSE: made[1].graph.data, ENTRY: evidence(bar, judged, choice, bench, not_made=NOT_MADE)},
         artefacts=(artefact, lower),
         shipped={"onnxruntime": WORSE},
         verdict=Verdict.REJECT,
@@ -90,6 +91,7 @@ def test_the_verdict_comes_first_and_every_candidate_with_its_reason(judged_bund
     assert "give the data with <code>--data DIR</code>" in text
     assert "data:image" not in text
     assert "boundary ring Dice (3 px)" in text
+    assert "The candidate timed was not made: no part of the network is slower in INT8." in text
 
 
 def test_laws_that_a_candidate_breaks_are_named(judged_bundle: Path) -> None:

@@ -66,4 +66,6 @@ def laws_note(checks: Sequence[LawCheck]) -> tuple[str, ...]:
     if not checks or any(not check.held for check in checks):
         return ()
     nearest = max(checks, key=lambda check: check.measured / check.allowed if check.allowed > 0 else 0.0)
+    if len(checks) == 1:
+        return (f"the one law of the network that was asked holds: {nearest.sentence()}",)
     return (f"all {len(checks)} laws of the network hold; the nearest to its bound is {nearest.sentence()}",)

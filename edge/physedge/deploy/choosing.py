@@ -221,8 +221,23 @@ def choose_candidate(bar: Bar, judged: Sequence[Judged], progress: Progress) -> 
     return choice, bench
 
 
-def evidence(bar: Bar, judged: Sequence[Judged], choice: Choice | None = None, bench: Bench | None = None) -> bytes:
-    """The table of candidates with the scores of every sample, as an entry of the bundle."""
+def evidence(
+    bar: Bar,
+    judged: Sequence[Judged],
+    choice: Choice | None = None,
+    bench: Bench | None = None,
+    *,
+    not_made: Sequence[str] = (),
+) -> bytes:
+    """The table of candidates with the scores of every sample, as an entry of the bundle.
+
+    Args:
+        bar: What they were held against.
+        judged: The candidates.
+        choice: What ships, and why not the others.
+        bench: The interleaved run.
+        not_made: Sentences about candidates that were not made.
+    """
     metric = bar.court.metric
     reference = bar.reference.scores(metric.name)
     reasons = dict(choice.reasons) if choice is not None else {}
@@ -260,6 +275,7 @@ def evidence(bar: Bar, judged: Sequence[Judged], choice: Choice | None = None, b
             "threads": bar.court.threads,
             "bench": bench.to_dict() if bench is not None else None,
             "candidates": rows,
+            "not_made": list(not_made),
             "samples": [
                 {
                     "name": name,

@@ -206,6 +206,7 @@ def _quantise(work: Work, traced: TracedGraph, calibration: Calibration) -> None
         progress=work.progress,
     )
     work.made += found.made
+    work.not_made = found.statements
     work.data["calibration"] = calibration.record
     work.extra.update({**calibration.evidence, **found.evidence})
     share = found.made[0].int8_mac_share
@@ -233,7 +234,7 @@ def _judge(work: Work, module: nn.Module | None) -> tuple[dict[str, str], Verdic
         work.extra[ENTRY] = evidence(bar, judged)
         return {work.engine: asked.graph.entry}, judged[0].record.verdict
     choice, bench = choose_candidate(bar, judged, work.progress)
-    work.extra[ENTRY] = evidence(bar, judged, choice, bench)
+    work.extra[ENTRY] = evidence(bar, judged, choice, bench, not_made=work.not_made)
     work.statements += [f"{entry}: {reason}" for entry, reason in choice.reasons]
     entry = choice.chosen.name if choice.chosen is not None else full.graph.entry
     # A loser's graph does not travel; what it scored does.

@@ -113,7 +113,10 @@ def _candidates(judged: Mapping[str, Any]) -> str:
     if judged["bench"] is not None:
         before = judged["bench"]["before"]
         told += f" Timed in one interleaved run of {judged['bench']['rounds']} rounds, load {before['load_1min']:.1f}."
-    return told + "</p>" + table((*titles, "speed-up", "verdict", "why"), rows)
+    missing = "".join(
+        f"<p>{html.escape(sentence[:1].upper() + sentence[1:])}.</p>" for sentence in judged.get("not_made", ())
+    )
+    return told + "</p>" + table((*titles, "speed-up", "verdict", "why"), rows) + missing
 
 
 def _drops(judged: Mapping[str, Any]) -> str:
@@ -186,9 +189,9 @@ def _further(bundle: Bundle, judged: Mapping[str, Any]) -> str:
         rows = [_law_row(law) for law in laws]
         parts += [f"<h3>Laws of the network, on {html.escape(judged['engine'])}</h3>", table(titles, rows)]
         broken = [
-            (row["entry"], ", ".join(law["title"] for law in row["laws"] if not law["held"]))
+            (row["entry"], ", ".join(law["title"] for law in row.get("laws", ()) if not law["held"]))
             for row in judged["candidates"]
-            if any(not law["held"] for law in row["laws"])
+            if any(not law["held"] for law in row.get("laws", ()))
         ]
         parts += [table(("candidate", "breaks"), broken)] if broken else []
     return "".join(parts)

@@ -32,6 +32,7 @@ class Work:
     made: list[Made]
     data: dict[str, DataRecord]
     statements: list[str]
+    not_made: tuple[str, ...] = ()
     samples: Sequence[Sample] = ()
     verdicts: list[VerdictRecord] = field(default_factory=list)
     extra: dict[str, bytes] = field(default_factory=dict)
