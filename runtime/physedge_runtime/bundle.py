@@ -202,7 +202,8 @@ def _read_file(path: Path) -> bytes:
                 "PE-BUNDLE-003", f"{path.name} has {status.st_size} bytes", f"at most {LARGEST_BUNDLE_BYTES}"
             )
         with path.open("rb") as stream:
-            return stream.read(LARGEST_BUNDLE_BYTES + 1)
+            # As much is taken from the heap at once. A file that grows meanwhile shows by its last byte.
+            return stream.read(status.st_size + 1)
     except OSError as error:
         raise UsageError(
             "PE-BUNDLE-001",

@@ -1,13 +1,18 @@
-"""Write the fuzzer's first files: the exhibits of the Python tests, each once, behind the byte that says what it is.
+"""Write the fuzzer's first files: exhibits of the Python tests behind a byte that says what each is, and what it found.
 
-python runtime/native/fuzz/make_corpus.py FOLDER
+    python runtime/native/fuzz/make_corpus.py FOLDER
+    python runtime/native/fuzz/make_corpus.py FOLDER --keep FOUND
+
+The second form packs the files of FOUND, which libFuzzer has minimised (-merge=1), into corpus.tar.xz beside it.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import io
 import sys
+import tarfile
 import tempfile
 from pathlib import Path
 
@@ -16,6 +21,7 @@ sys.path[:0] = [str(ROOT / "tests/support"), str(ROOT / "tests/runtime")]
 
 BUNDLE, ARCHIVE, MANIFEST_TEXT, GRAPH, SIGNATURE_TEXT = range(5)
 _LARGEST_BYTES = 64 * 1024
+FOUND = Path(__file__).parent / "corpus.tar.xz"
 
 
 def exhibits() -> list[tuple[int, bytes]]:
@@ -44,12 +50,29 @@ def exhibits() -> list[tuple[int, bytes]]:
     return found + [(GRAPH, make()) for make, _ in GRAPHS.values()]
 
 
+def keep(found: Path) -> None:
+    """Pack what the fuzzer found; the same files give the same bytes."""
+    # What is alike lies together: in a zip, each file by itself, they take fifteen times as much.
+    contents = sorted((path.read_bytes() for path in found.iterdir()), key=lambda data: (data[:1], len(data), data))
+    with tarfile.open(FOUND, "w:xz", preset=9) as archive:
+        for data in contents:
+            member = tarfile.TarInfo(hashlib.sha256(data).hexdigest()[:16])
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+
+
 def main() -> None:
     """Write them."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    folder = parser.parse_args().folder
+    parser.add_argument("--keep", type=Path, metavar="FOUND")
+    arguments = parser.parse_args()
+    folder: Path = arguments.folder
+    if arguments.keep is not None:
+        keep(arguments.keep)
     folder.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(FOUND) as archive:
+        archive.extractall(folder, filter="data")
     for kind, data in exhibits():
         if len(data) < _LARGEST_BYTES:
             whole = bytes([kind]) + data
