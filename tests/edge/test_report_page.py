@@ -9,6 +9,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from disks import write_disks
 from tiny_network import tiny_contents, tiny_graph
@@ -20,7 +21,7 @@ from physedge.deploy.choosing import ENTRY, choose_candidate, evidence, full_pre
 from physedge.deploy.judge import Court, Graph
 from physedge.deploy.progress import no_progress
 from physedge.deploy.report_page import write_page
-from physedge.deploy.worst_frames import worst_scores
+from physedge.deploy.worst_frames import coloured, worst_scores
 from physedge_calibrate.dataset import read_labelled
 from physedge_calibrate.tolerance import standard
 from physedge_runtime.bundle import read_bundle
@@ -134,3 +135,9 @@ def test_a_bundle_that_nobody_judged_has_a_page_too(write_tiny: Callable[..., Pa
     text = report(write_tiny())
     assert "NOT RUN" in text
     assert "Candidates" not in text
+
+
+def test_a_reconstruction_is_drawn_red_above_and_blue_below_nothing() -> None:
+    picture = coloured(np.array([[-1.0, 0.0, 0.5, 2.0]], np.float32))
+    assert picture.shape == (48, 192, 3)
+    assert picture[0, ::48].tolist() == [[0, 0, 255], [255, 255, 255], [255, 127, 127], [255, 0, 0]]

@@ -103,7 +103,7 @@ def _candidates(judged: Mapping[str, Any]) -> str:
                 "" if timed is None else f"{timed['cpu_median_ms']:.2f} ± {timed['cpu_median_error_ms']:.2f}",
                 "" if timed is None else f"{timed['speed_up']:.2f}x",
                 one["verdict"],
-                one["reason"],
+                one["reason"].removeprefix(f"{one['verdict']}: "),
             )
         )
     told = (

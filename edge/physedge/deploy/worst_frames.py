@@ -20,7 +20,10 @@ from physedge_runtime.net import Net
 from physedge_runtime.resize import to_frame
 from physedge_runtime.spec import ModelSpec, Task
 
+Panels = tuple[tuple[str, NDArray[np.uint8]], ...]
+
 _WIDEST_PX = 300
+_LEAST_PX = 192
 _FILL = 0.22
 _TRUTH = np.array([70, 210, 110], np.float64)
 _ANSWER = np.array([255, 190, 40], np.float64)
@@ -53,8 +56,8 @@ class SideBySide:
 
     Attributes:
         score: How it scored.
-        panels: Title and picture uint8 (height, width, 3), all of one size; empty for a task without pictures.
-        lines: Answers in words, for a task whose answers are no pictures.
+        panels: Title and picture uint8 (height, width, 3), all of one size.
+        lines: Answers in words, for a task whose answers are more than masks.
     """
 
     score: FrameScore
@@ -114,15 +117,14 @@ def answer_side_by_side(
         bundle.open(engine=engine, allow_rejected=True) as shipped,
     ):
         for score, sample in there:
-            if spec.task is Task.SEGMENTATION:
-                shown.append(SideBySide(score=score, panels=_masks(sample, spec, full, shipped)))
-            else:
-                shown.append(SideBySide(score=score, lines=_words(sample, spec, full, shipped)))
+            panels = _PANELS[spec.task](sample, spec, full, shipped)
+            lines = () if spec.task is Task.SEGMENTATION else _words(sample, spec, full, shipped)
+            shown.append(SideBySide(score=score, panels=panels, lines=lines))
             advance()
     return tuple(shown)
 
 
-def _masks(sample: Sample, spec: ModelSpec, full: Net, shipped: Net) -> tuple[tuple[str, NDArray[np.uint8]], ...]:
+def _masks(sample: Sample, spec: ModelSpec, full: Net, shipped: Net) -> Panels:
     picture = sample.picture()
     truth: NDArray[np.uint8] = sample.labels()  # type: ignore[attr-defined]  # a sample of a segmentation has a mask
     answers = [_mask(net, picture, spec) for net in (full, shipped)]
@@ -132,8 +134,7 @@ def _masks(sample: Sample, spec: ModelSpec, full: Net, shipped: Net) -> tuple[tu
         ("full precision", _outlined(picture, answers[0] > 0, _ANSWER)),
         ("shipped", _outlined(picture, answers[1] > 0, _ANSWER)),
     ]
-    step = max(1, -(-picture.shape[1] // _WIDEST_PX))
-    return tuple((title, np.ascontiguousarray(values[::step, ::step])) for title, values in panels)
+    return tuple((title, _narrowed(values)) for title, values in panels)
 
 
 def _mask(net: Net, picture: NDArray[np.uint8], spec: ModelSpec) -> NDArray[np.uint8]:
@@ -155,6 +156,34 @@ def _outlined(picture: NDArray[np.uint8], where: NDArray[np.bool_], colour: NDAr
     return shown.astype(np.uint8)
 
 
+def _narrowed(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    step = max(1, -(-picture.shape[1] // _WIDEST_PX))
+    return np.ascontiguousarray(picture[::step, ::step])
+
+
+def _input(sample: Sample, _spec: ModelSpec, _full: Net, _shipped: Net) -> Panels:
+    return (("input", _narrowed(sample.picture())),)
+
+
+def _images(sample: Sample, _spec: ModelSpec, full: Net, shipped: Net) -> Panels:
+    """Images in one scale of colours, that of the truth: red above 0, blue below."""
+    truth: NDArray[np.float32] = sample.truth()  # type: ignore[attr-defined]  # a sample of a reconstruction has an image
+    frame = Frame(pixels=sample.picture())
+    answers = [np.squeeze(net.outputs(net.prepare(frame))["image"], axis=0) for net in (full, shipped)]
+    limit = float(np.abs(truth).max()) or 1.0
+    titles = ("truth", "full precision", "shipped")
+    return tuple((title, coloured(image / limit)) for title, image in zip(titles, (truth, *answers), strict=True))
+
+
+def coloured(values: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """A picture of values (height, width) in -1 to 1, enlarged to be seen."""
+    up, down = np.clip(values, 0, 1), np.clip(-values, 0, 1)
+    colours = np.stack([1 - down, 1 - up - down, 1 - up], axis=-1)
+    times = max(1, _LEAST_PX // values.shape[1])
+    enlarged = (255 * colours).astype(np.uint8).repeat(times, axis=0).repeat(times, axis=1)
+    return np.ascontiguousarray(enlarged)
+
+
 def _words(sample: Sample, spec: ModelSpec, full: Net, shipped: Net) -> tuple[str, ...]:
     frame = Frame(pixels=sample.picture())
     lines = [f"truth: {sample.stratum}"] if sample.stratum else []
@@ -167,3 +196,10 @@ def _words(sample: Sample, spec: ModelSpec, full: Net, shipped: Net) -> tuple[st
             image = outputs["image"][0]
             lines.append(f"{title}: values {image.min():.4g} to {image.max():.4g}, mean {image.mean():.4g}")
     return tuple(lines)
+
+
+_PANELS: Mapping[Task, Callable[[Sample, ModelSpec, Net, Net], Panels]] = {
+    Task.SEGMENTATION: _masks,
+    Task.CLASSIFICATION: _input,
+    Task.RECONSTRUCTION: _images,
+}
