@@ -1,5 +1,6 @@
 """One network and one clip, as physedge runs it and as people write it themselves; published light nets beside ours.
 
+    python benchmarks/peers.py --bundle build/demo/pmrnet_s-demo.physedge --clip build/demo/film/video.mp4
     python benchmarks/peers.py --bundle build/pmrnet_e.physedge --model pmrnet_e --weights best.safetensors \
         --spec spec.toml --clip clip.mp4
     python benchmarks/peers.py --published
@@ -26,6 +27,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from physedge.deploy.network import DEMO_MODELS, demo_weights
 
 Frames = list[NDArray[np.uint8]]
 Answer = Callable[[NDArray[np.uint8]], NDArray[Any]]
@@ -218,8 +221,8 @@ def main() -> None:
     started = time.perf_counter()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", type=Path)
-    parser.add_argument("--model", default="pmrnet_e")
-    parser.add_argument("--weights", type=Path)
+    parser.add_argument("--model", default=DEMO_MODELS[0])
+    parser.add_argument("--weights", type=Path, help="and --spec; those that come with physedge if not said")
     parser.add_argument("--spec", type=Path)
     parser.add_argument("--clip", type=Path)
     parser.add_argument("--rounds", type=int, default=64)
@@ -231,6 +234,9 @@ def main() -> None:
     if arguments.published:
         return published(arguments.rounds)
     arguments.work.mkdir(parents=True, exist_ok=True)
+    if arguments.weights is None:
+        arguments.weights = demo_weights(arguments.model)
+        arguments.spec = arguments.weights.with_suffix(".toml")
     peers, frames = Peers(arguments), read_clip(arguments.clip)
     if arguments.one:
         peers.open(arguments.one)(frames[0])
