@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 from physedge_calibrate.emulation import with_batch_axis
 from physedge_calibrate.macs import MacCount, mac_counts
+from physedge_calibrate.signal_inputs import unrounded_signals
 from physedge_runtime.errors import BuildError, UsageError
 
 if TYPE_CHECKING:
@@ -218,7 +219,7 @@ def _run_quantiser(
             expected="a graph and calibration images that it can run",
             next_step="run `physedge inspect` on the network, or export it with --precision fp32",
         ) from error
-    return _without_idle_domains(result.read_bytes())
+    return _tidied(result.read_bytes())
 
 
 def _extra_options(form: _Form) -> dict[str, object]:
@@ -245,11 +246,12 @@ def prepared(model: bytes) -> bytes:
         return result.read_bytes()
 
 
-def _without_idle_domains(model: bytes) -> bytes:
-    """The model without the operator sets that ONNX Runtime declares and no node uses; parsers may refuse them."""
+def _tidied(model: bytes) -> bytes:
+    """The model whose signals read unrounded values, without operator sets that no node uses: parsers may refuse."""
     import onnx
 
     loaded = onnx.load_from_string(model)
+    unrounded_signals(loaded)
     used = {node.domain for node in loaded.graph.node} | {""}
     kept = [entry for entry in loaded.opset_import if entry.domain in used]
     del loaded.opset_import[:]
