@@ -120,7 +120,8 @@ class Axis(nn.Module):
         terms = [
             stays ** (self.count - k) * a**k * getattr(self, f"power_{k}").to(d.dtype) for k in range(self.count + 1)
         ]
-        return sum(terms[1:], terms[0])
+        total: Tensor = sum(terms[1:], terms[0])
+        return total
 
 
 class _Euler:
