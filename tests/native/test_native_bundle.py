@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import exhibits
 import numpy as np
@@ -391,6 +392,28 @@ def test_mutated_manifests_are_judged_alike(tmp_path: Path, native: Native) -> N
         data = canonical_zip({**contents, MANIFEST: manifest})
         python, ours = read_both(native, data, tmp_path / "y.physedge")
         assert ours == python, manifest
+
+
+@pytest.mark.requirement("REQ-NATIVE-MUTATIONS")
+def test_manifests_without_one_of_their_members_are_judged_alike(tmp_path: Path, native: Native) -> None:
+    """A member with a default that is missing is an older physedge's manifest to both."""
+    contents = exhibits.entries(exhibits.rebuilt(tmp_path / "x.physedge"))
+    whole = json.loads(contents[MANIFEST])
+    told: Counter[str] = Counter()
+
+    def leave_out(part: Any) -> None:
+        for key in list(part) if isinstance(part, dict) else ():
+            kept = part.pop(key)
+            data = canonical_zip({**contents, MANIFEST: canonical_json(whole)})
+            python, ours = read_both(native, data, tmp_path / "y.physedge")
+            assert ours == python, key
+            told[ours] += 1
+            part[key] = kept
+        for inner in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
+            leave_out(inner)
+
+    leave_out(whole)
+    assert told["PE-BUNDLE-016"] > 20
 
 
 @pytest.mark.requirement("REQ-NATIVE-MUTATIONS")

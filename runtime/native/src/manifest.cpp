@@ -118,10 +118,10 @@ Manifest parse_manifest(std::string_view data, const std::string& origin) {
     if (judgement.fit == Fit::wrong) broken(origin, judgement.path + " " + judgement.why);
     if (std::string fault = spec_fault(content.at("spec")); !fault.empty()) broken(origin, fault);
     if (judgement.fit == Fit::older && canonical_json(content) == data)
-        refuse_bundle("PE-BUNDLE-016",
-                      origin + " was written by an older physedge (" +
-                          content.at("physedge_version").text.substr(0, 40) + "): its manifest has no " + judgement.path,
-                      "all that physedge writes today");
+        refuse(PHYSEDGE_INTEGRITY, "PE-BUNDLE-016",
+               origin + " was written by an older physedge (" + content.at("physedge_version").text.substr(0, 40) +
+                   "): its manifest has no " + judgement.path,
+               "all that physedge writes today", "export the network again, or use the physedge that wrote it");
     if (judgement.fit != Fit::exact || canonical_json(content) != data)
         refuse_bundle("PE-BUNDLE-007", "the manifest of " + origin + " is not in canonical form",
                       "the bytes that physedge writes");
