@@ -38,8 +38,8 @@ class AnswerLoss(SetLoss):
         lost, won, count = int((before & ~after).sum()), int((~before & after).sum()), len(before)
         drop = Interval(
             estimate=(lost - won) / count,
-            low=-largest_unseen(count),
-            high=largest_unseen(count) if lost == 0 else math.inf,
+            low=-largest_share(won, count),
+            high=largest_share(lost, count),
             confidence=0.90,
             group_count=count,
             sample_count=count,
@@ -53,9 +53,12 @@ class AnswerLoss(SetLoss):
         return []
 
     def note(self, tolerance: Tolerance) -> str:
-        """How many answers were lost and won."""
+        """What was counted."""
         del tolerance
-        return f"{self.lost} of {self.drop.sample_count} answers were lost and {self.won} won"
+        return (
+            f"{self.lost} of {self.drop.sample_count} answers were lost and {self.won} won: of all, at most "
+            f"{self.drop.high:.4f} are lost (one-sided 95 %)"
+        )
 
     def doubts(self, tolerance: Tolerance) -> list[str]:
         """Why the pictures are too few to be sure, and how many would do."""
@@ -63,10 +66,10 @@ class AnswerLoss(SetLoss):
         if self.drop.estimate > allowed or allowed <= 0:
             return []
         if self.lost == 0:
-            if largest_unseen(count) <= allowed:
+            if self.drop.high <= allowed:
                 return []
             return [
-                f"no answer was lost, but {count} pictures cannot rule out that {largest_unseen(count):.4f} of all are "
+                f"no answer was lost, but {count} pictures cannot rule out that {self.drop.high:.4f} of all are "
                 f"(one-sided 95 %), where {allowed:.4f} is allowed; {least_without_loss(allowed)} without a lost one "
                 "would do"
             ]
@@ -79,9 +82,11 @@ class AnswerLoss(SetLoss):
         ]
 
 
-def largest_unseen(count: int) -> float:
-    """The largest share of which `count` samples show none with a chance of 5 %."""
-    return 1.0 - math.pow(_LEFT, 1.0 / max(1, count))
+def largest_share(events: int, count: int) -> float:
+    """The largest share of which `count` samples show so few events with a chance of 5 % (Clopper and Pearson 1934)."""
+    from scipy.special import betaincinv
+
+    return 1.0 if events >= count else float(betaincinv(events + 1, count - events, 1.0 - _LEFT))
 
 
 def least_without_loss(allowed: float) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from class_pictures import CLASSES, write_class_folders, write_class_task
 
+from physedge_calibrate.answer_loss import largest_share
 from physedge_calibrate.class_folders import class_names, read_class_folders
 from physedge_calibrate.evaluate import evaluate, read_samples
 from physedge_calibrate.evaluate_classification import ClassificationEvaluation, hold_classification
@@ -251,6 +252,15 @@ def test_how_many_pictures_would_do_is_said_for_chance_and_for_a_loss() -> None:
     # s = sqrt(1/160), allowed 0.01 of 130/160: (2.49 s / tolerance)^2
     expected = math.ceil((2.49 * math.sqrt(1 / 160) / (0.01 * 130 / 160)) ** 2)
     assert f"{expected} pictures would do" in counted
+
+
+def test_shares_that_few_events_leave_open() -> None:
+    assert largest_share(0, 299) == pytest.approx(1 - 0.05 ** (1 / 299), rel=1e-9)
+    assert largest_share(5, 5) == 1
+    # The chance of at most two events among 100 at that share is 5 %.
+    share = largest_share(2, 100)
+    chance = sum(math.comb(100, k) * share**k * (1 - share) ** (100 - k) for k in range(3))
+    assert chance == pytest.approx(0.05, abs=1e-9)
 
 
 def test_macro_f1_must_be_kept_as_well() -> None:
