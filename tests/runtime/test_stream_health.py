@@ -174,6 +174,11 @@ def test_a_15_hz_scanner_behind_a_60_hz_grabber_is_not_frozen() -> None:
     assert health.signal is Signal.LIVE
 
 
+def test_a_6_hz_scanner_behind_a_30_hz_grabber_is_not_frozen(camera: Camera) -> None:
+    camera.frames([look(10_000 + number // 5) for number in range(100)])
+    assert camera.seen == [Signal.RECOVERING, Signal.LIVE]
+
+
 def test_an_operators_freeze_is_told_apart_and_stays_answerable(camera: Camera) -> None:
     camera.frames([look(5)] * 30, frozen_by_operator=True)
     assert camera.health.signal is Signal.FROZEN
@@ -195,6 +200,16 @@ def test_a_scanner_that_says_it_is_not_frozen_but_is_gets_found_out(camera: Came
 def test_a_frozen_scanner_whose_link_dies_is_lost(camera: Camera) -> None:
     camera.frames([look(5)] * 3, frozen_by_operator=True)
     assert camera.health.lost("the connection closed") is Signal.LOST
+
+
+def test_a_freeze_is_found_although_the_repeat_that_would_tell_is_late(camera: Camera) -> None:
+    camera.good(8)
+    started_ns = camera.now_ns
+    camera.frames([look(-1)] * 5)  # the last of them 133 ms after the first
+    assert camera.health.signal is Signal.LIVE
+    camera.wait(20 * NS_PER_MS)
+    assert camera.health.signal is Signal.FROZEN
+    assert camera.now_ns - started_ns <= 190 * NS_PER_MS
 
 
 def test_another_format_of_the_picture_has_to_prove_itself(camera: Camera) -> None:

@@ -23,6 +23,8 @@ from physedge_runtime.stream.look import FrameLook
 _INTERVALS = 15
 _ENOUGH_INTERVALS = 4
 _PICTURE_FAULTS = frozenset({Signal.FROZEN, Signal.BLACK, Signal.SATURATED})
+_LATE_REPEAT_NS = 20 * NS_PER_MS
+_FROZEN = "the same picture again and again"
 OPERATOR_FREEZE = "frozen by the operator"
 
 
@@ -40,7 +42,7 @@ class HealthLimits:
         stale_floor_ns, stale_cap_ns: Bounds of the first, whatever the rate.
         lost_floor_ns, lost_cap_ns: Bounds of the second.
         first_frame_ns: LOST where the first frame of all does not come within this.
-        frozen_ns: FROZEN where the same picture has been coming for this long ...
+        frozen_ns: FROZEN where the same picture has been coming for this long (20 ms more where the next is late) ...
         frozen_repeats: ... and at least this many times again.
         unfit_ns: BLACK or SATURATED where the picture has been so for this long.
         dark_share: A picture of which this share is dark is black.
@@ -154,6 +156,8 @@ class Health:
             self._enter(Signal.LOST, f"no frame for {silence_ns // NS_PER_MS} ms")
         elif silence_ns > self.stale_after_ns and self.signal is Signal.LIVE:
             self._enter(Signal.STALE, f"no frame for {silence_ns // NS_PER_MS} ms")
+        elif self.signal is Signal.LIVE and self._is_frozen(now_ns - _LATE_REPEAT_NS):
+            self._enter(Signal.FROZEN, _FROZEN)  # the repeat that would tell is late itself
         return self.signal
 
     def lost(self, reason: str) -> Signal:
@@ -202,10 +206,14 @@ class Health:
             return Signal.BLACK, "the picture is black"
         if self._bright_since_ns is not None and now_ns - self._bright_since_ns >= limits.unfit_ns:
             return Signal.SATURATED, "the picture is white"
-        is_same = self._repeats >= limits.frozen_repeats and now_ns - self._same_since_ns >= limits.frozen_ns
-        if limits.frame_clock and is_same and self._fit:
-            return Signal.FROZEN, "the same picture again and again"
+        if self._is_frozen(now_ns):
+            return Signal.FROZEN, _FROZEN
         return None, ""
+
+    def _is_frozen(self, now_ns: int) -> bool:
+        limits = self._limits
+        is_same = self._repeats >= limits.frozen_repeats and now_ns - self._same_since_ns >= limits.frozen_ns
+        return limits.frame_clock and is_same and self._fit
 
     def _good_frame(self, is_repeat: bool) -> None:
         if self.signal is Signal.LIVE:

@@ -12,6 +12,9 @@ namespace physedge {
 
 namespace {
 
+constexpr std::int64_t late_repeat_ns = 20 * ns_per_ms;
+constexpr char frozen[] = "the same picture again and again";
+
 std::int64_t rounded(double value) {
     constexpr double most = 9e18;
     return static_cast<std::int64_t>(std::nearbyint(std::clamp(value, -most, most)));
@@ -89,6 +92,8 @@ void Health::tick(std::int64_t now_ns) {
         enter(PHYSEDGE_LOST, why);
     else if (silence_ns > limit_ns(limits_.stale_periods, limits_.stale_floor_ns, limits_.stale_cap_ns) && signal == PHYSEDGE_LIVE)
         enter(PHYSEDGE_STALE, why);
+    else if (signal == PHYSEDGE_LIVE && is_frozen(elapsed_ns(late_repeat_ns, now_ns)))
+        enter(PHYSEDGE_FROZEN, frozen);  // the repeat that would tell is late itself
 }
 
 void Health::lost(const char* why) {
@@ -113,16 +118,20 @@ bool Health::notice_repeat(std::int64_t now_ns, const physedge_look& look) {
     return false;
 }
 
-bool Health::enter_fault(std::int64_t now_ns) {
+bool Health::is_frozen(std::int64_t now_ns) const {
     bool is_same = repeats_ >= limits_.frozen_repeats && elapsed_ns(same_since_ns_, now_ns) >= limits_.frozen_ns;
+    return limits_.frame_clock != 0 && is_same && fit_;
+}
+
+bool Health::enter_fault(std::int64_t now_ns) {
     if (operator_freeze_)
         enter(PHYSEDGE_FROZEN, "frozen by the operator");
     else if (dark_since_ns_ && elapsed_ns(*dark_since_ns_, now_ns) >= limits_.unfit_ns)
         enter(PHYSEDGE_BLACK, "the picture is black");
     else if (bright_since_ns_ && elapsed_ns(*bright_since_ns_, now_ns) >= limits_.unfit_ns)
         enter(PHYSEDGE_SATURATED, "the picture is white");
-    else if (limits_.frame_clock != 0 && is_same && fit_)
-        enter(PHYSEDGE_FROZEN, "the same picture again and again");
+    else if (is_frozen(now_ns))
+        enter(PHYSEDGE_FROZEN, frozen);
     else
         return false;
     return true;

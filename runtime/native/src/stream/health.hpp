@@ -39,6 +39,7 @@ private:
     std::optional<std::int64_t> period_ns() const;
     std::int64_t limit_ns(double periods, std::int64_t floor_ns, std::int64_t cap_ns) const;
     bool notice_repeat(std::int64_t now_ns, const physedge_look& look);
+    bool is_frozen(std::int64_t now_ns) const;
     bool enter_fault(std::int64_t now_ns);
     void good_frame(bool is_repeat);
     void enter(physedge_signal entered, const char* why);
