@@ -192,7 +192,7 @@ def test_what_the_page_says_through_a_cameras_life() -> None:
     try:
         sink = ServeSink("127.0.0.1", 0)
         with (
-            MjpegCamera(rate_hz=15) as camera,
+            MjpegCamera(rate_hz=30) as camera,
             stream(FakeNet(respond), camera.url, sinks=[sink], keep_passing=True, max_age_ms=5000) as running,
         ):
             browser.get(sink.url)
@@ -214,6 +214,8 @@ def test_what_the_page_says_through_a_cameras_life() -> None:
             assert running.summary().safe_state
         reads("state", "NO CONNECTION")
         reads("sentence", "the picture may be old")
+        reads("found", "no answer is shown")  # nor is the last one left standing beside a picture that may be old
+        reads("trust", "–")
         errors = [entry for entry in browser.get_log("browser") if entry["source"] not in ("network",)]
         assert errors == []
     finally:
