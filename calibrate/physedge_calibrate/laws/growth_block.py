@@ -174,8 +174,9 @@ def cut_from_ir(graph: bytes, cells: int) -> bytes:
         start += size
     result = ops.result(density)
     density.get_tensor().set_names({DENSITY})
+    build: Any = openvino.Model  # its stub binds another class
     try:
-        part = openvino.Model([result], [state], "growth")
+        part = build([result], [state], "growth")
     except RuntimeError as error:
         raise NotCutOut("it depends on the picture by more than u, D and rho") from error
     with tempfile.TemporaryDirectory(prefix="physedge-") as folder:
