@@ -49,6 +49,7 @@ class SharedNet:
 
     def __init__(self, net: _Answering, *, clock: Clock = monotonic_ns) -> None:
         self._net, self._clock = net, clock
+        self._preparing: Preparing | None = net if isinstance(net, Preparing) else None
         self.spec = getattr(net, "spec", None)
         self.trust_signals: Mapping[str, SignalSpec] = getattr(net, "trust_signals", {})
         self.bundle_trust: str = getattr(net, "bundle_trust", "")
@@ -97,7 +98,7 @@ class SharedNet:
 
     def prepared(self, frame: Frame) -> object:
         """What the network prepares of a frame, in no turn; None where it prepares nothing."""
-        return self._net.prepared(frame) if isinstance(self._net, Preparing) else None
+        return None if self._preparing is None else self._preparing.prepared(frame)
 
     def answer(self, frame: Frame, ahead: object = None) -> Result:
         """Answer one frame, in this thread's turn; it is waited for where this thread does not have it."""
@@ -107,6 +108,6 @@ class SharedNet:
             return self._answer(frame, ahead)
 
     def _answer(self, frame: Frame, ahead: object) -> Result:
-        if ahead is not None and isinstance(self._net, Preparing):
-            return self._net.answer(frame, ahead)
+        if ahead is not None and self._preparing is not None:
+            return self._preparing.answer(frame, ahead)
         return self._net.answer(frame)

@@ -109,7 +109,7 @@ class Shell:
             self.info = _stream_info(net, source, options)
             self._core = self._make_core(policy, source.info.period_ns)
             self._newest_only = policy is Drop.LATEST
-            self._preparing = net if policy is Drop.NEVER and isinstance(net, Preparing) else None
+            self._preparing: Preparing | None = net if policy is Drop.NEVER and isinstance(net, Preparing) else None
             self._ahead = AheadQueue()
             self._handout: deque[StreamedFrame] = deque()
             self._is_iterated, self._missed_by_iterator = False, 0
