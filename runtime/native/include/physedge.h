@@ -49,6 +49,12 @@ extern "C" {
 #endif
 
 #define PHYSEDGE_API __attribute__((visibility("default")))
+/* A caller in C may hand in any number; without this C++ may assume that it is one of those listed. */
+#ifdef __cplusplus
+#define PHYSEDGE_ANY_INT : int
+#else
+#define PHYSEDGE_ANY_INT
+#endif
 
 /* ---- Version ------------------------------------------------------------------------------------------------- */
 
@@ -63,7 +69,7 @@ PHYSEDGE_API const char *physedge_engines(void);
 
 /* ---- Errors -------------------------------------------------------------------------------------------------- */
 
-typedef enum physedge_status {
+typedef enum physedge_status PHYSEDGE_ANY_INT {
     PHYSEDGE_OK = 0,
     PHYSEDGE_GATE_FAILED = 1,  /* the verdict on the bundle is not ACCEPT and nobody allowed it */
     PHYSEDGE_USAGE = 2,        /* an argument, an option or a file that cannot be used */
@@ -145,7 +151,7 @@ PHYSEDGE_API void physedge_bundle_free(physedge_bundle *bundle);
 
 typedef struct physedge_net physedge_net;
 
-typedef enum physedge_stage {
+typedef enum physedge_stage PHYSEDGE_ANY_INT {
     PHYSEDGE_STAGE_OPEN,        /* between the steps of physedge_net_open */
     PHYSEDGE_STAGE_PREPROCESS,  /* a frame was taken up */
     PHYSEDGE_STAGE_ENGINE,      /* the engine was asked; again every `watchdog_ms` while it works */
@@ -176,7 +182,7 @@ PHYSEDGE_API physedge_open_options physedge_open_defaults(void);
 #define PHYSEDGE_MOST_OUTPUTS 8
 #define PHYSEDGE_MOST_AXES 6
 
-typedef enum physedge_task {
+typedef enum physedge_task PHYSEDGE_ANY_INT {
     PHYSEDGE_SEGMENTATION,
     PHYSEDGE_CLASSIFICATION,
     PHYSEDGE_RECONSTRUCTION
@@ -225,7 +231,7 @@ PHYSEDGE_API void physedge_net_free(physedge_net *net);
 
 /* ---- Infer --------------------------------------------------------------------------------------------------- */
 
-typedef enum physedge_format {
+typedef enum physedge_format PHYSEDGE_ANY_INT {
     PHYSEDGE_RGB,      /* 3 bytes a pixel */
     PHYSEDGE_BGR,      /* 3 bytes a pixel, as OpenCV delivers */
     PHYSEDGE_GREY,     /* 1 byte a pixel */
@@ -248,7 +254,7 @@ typedef struct physedge_frame {
     int64_t captured_ns;
 } physedge_frame;
 
-typedef enum physedge_trust_state { PHYSEDGE_TRUST_OK, PHYSEDGE_TRUST_DOUBTFUL, PHYSEDGE_TRUST_VOID } physedge_trust_state;
+typedef enum physedge_trust_state PHYSEDGE_ANY_INT { PHYSEDGE_TRUST_OK, PHYSEDGE_TRUST_DOUBTFUL, PHYSEDGE_TRUST_VOID } physedge_trust_state;
 
 typedef struct physedge_stage_times {
     double queue_ms;        /* from capture to the start of work */
@@ -317,9 +323,9 @@ PHYSEDGE_API int64_t physedge_now_ns(void);
 
 typedef struct physedge_stream physedge_stream;
 
-typedef enum physedge_drop { PHYSEDGE_DROP_LATEST, PHYSEDGE_DROP_OLDEST, PHYSEDGE_DROP_NEVER } physedge_drop;
+typedef enum physedge_drop PHYSEDGE_ANY_INT { PHYSEDGE_DROP_LATEST, PHYSEDGE_DROP_OLDEST, PHYSEDGE_DROP_NEVER } physedge_drop;
 
-typedef enum physedge_signal {
+typedef enum physedge_signal PHYSEDGE_ANY_INT {
     PHYSEDGE_LIVE,
     PHYSEDGE_STALE,
     PHYSEDGE_FROZEN,
@@ -329,7 +335,7 @@ typedef enum physedge_signal {
     PHYSEDGE_RECOVERING
 } physedge_signal;
 
-typedef enum physedge_withdrawal {
+typedef enum physedge_withdrawal PHYSEDGE_ANY_INT {
     PHYSEDGE_SHOWN,  /* the answer may be shown */
     PHYSEDGE_WITHDRAWN_SIGNAL,
     PHYSEDGE_WITHDRAWN_LATE,
@@ -341,7 +347,7 @@ typedef enum physedge_withdrawal {
     PHYSEDGE_WITHDRAWN_SAFE_STATE
 } physedge_withdrawal;
 
-typedef enum physedge_event_kind {
+typedef enum physedge_event_kind PHYSEDGE_ANY_INT {
     PHYSEDGE_EVENT_STARTED,
     PHYSEDGE_EVENT_SIGNAL,
     PHYSEDGE_EVENT_RECONNECT,

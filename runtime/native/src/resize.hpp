@@ -23,6 +23,13 @@ struct Geometry {
 
 Geometry geometry(const FrameSpec& spec, int height_px, int width_px);
 
+// Compiled a second time for AVX2 and chosen when the library is loaded. Whole numbers only: the bytes stay the same.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(PHYSEDGE_SANITIZED)
+#define PHYSEDGE_WIDE __attribute__((target_clones("avx2", "default")))
+#else
+#define PHYSEDGE_WIDE
+#endif
+
 // The filter of one side. Row r of `weights` begins at r * stride and belongs to the source pixels from first[r] on.
 struct SideFilter {
     std::int16_t* weights = nullptr;
@@ -68,8 +75,8 @@ private:
 
     void fit_to(int height_px, int width_px);
     const std::uint8_t* source_row(const physedge_frame& frame, int row, int channels);
-    void mix_rows(int output_row, std::size_t values);
-    void filter_across(int channels);
+    PHYSEDGE_WIDE void mix_rows(int output_row, std::size_t values);
+    PHYSEDGE_WIDE void filter_across(int channels);
     void store(std::uint8_t* target, int channels, bool is_bgr) const;
 };
 
