@@ -106,8 +106,8 @@ def main() -> None:
         for graph in (full, int8)
     }
     standing = Graph(entry="fp32, density standing still", precision="fp32", data=still.model)
-    name = f"openvino {standing.entry}"
-    candidates[name] = partial(opened(standing, "openvino").infer, frames[0][np.newaxis])  # type: ignore[attr-defined]
+    without = f"openvino {standing.entry}"
+    candidates[without] = partial(opened(standing, "openvino").infer, frames[0][np.newaxis])  # type: ignore[attr-defined]
     core = openvino.Core()
     block = core.compile_model(core.read_model(growth_graph(growth)), "CPU", {"INFERENCE_NUM_THREADS": 1})
     state = {
@@ -127,7 +127,7 @@ def main() -> None:
     whole = times["openvino fp32"]
     print(
         f"\ngrowth block, of the network's time: {times['openvino growth block'] / whole:.2%} alone with a call of its "
-        f"own, {(whole - times[name]) / whole:.2%} inside the network"
+        f"own, {(whole - times[without]) / whole:.2%} inside the network"
     )
     print(machine_line())
 
