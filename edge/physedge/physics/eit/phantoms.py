@@ -45,10 +45,13 @@ class Inclusion:
     def contains(self, points: Points) -> NDArray[np.bool_]:
         """Which of the points (2, ...) lie in it."""
         dx, dy = points[0] - self.centre[0], points[1] - self.centre[1]
+        found = dx**2 + dy**2 <= (1 + 1e-9) * self.size**2
+        # Only what lies near is worth an angle.
+        x, y, dx, dy = points[0][found], points[1][found], dx[found], dy[found]
         radius, border = np.hypot(dx, dy), self.border(np.arctan2(dy, dx))
-        outside_cut = np.hypot(points[0] - self.cut[0], points[1] - self.cut[1]) >= self.cut[2]
-        inside: NDArray[np.bool_] = (radius <= border) & (radius >= self.hole * border) & outside_cut
-        return inside
+        outside_cut = np.hypot(x - self.cut[0], y - self.cut[1]) >= self.cut[2]
+        found[found] = (radius <= border) & (radius >= self.hole * border) & outside_cut
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,7 +212,7 @@ def _draw_blob(generator: np.random.Generator, centre: tuple[float, float], size
 def _draw_annulus(
     generator: np.random.Generator, centre: tuple[float, float], size: float, log_ratio: float
 ) -> Inclusion:
-    solid = _draw_ellipse(generator, centre, max(size, 0.2), log_ratio)
+    solid = _draw_ellipse(generator, centre, size, log_ratio)
     return Inclusion(
         centre=centre, size=size, border=solid.border, hole=float(generator.uniform(0.4, 0.7)), log_ratio=log_ratio
     )

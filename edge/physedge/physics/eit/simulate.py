@@ -118,10 +118,13 @@ class Simulator:
     seed: int
     triangles: int = SIMULATION_TRIANGLES
     mesh: DiskMesh = field(init=False)
+    _like: CompleteElectrodeModel = field(init=False)
     _session: _Session | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.mesh = mesh_of_at_least(self.tank, self.triangles)
+        self._like = CompleteElectrodeModel(self.tank.ideal(), self.mesh)
+        self._like.prepare()
 
     def sample(self, number: int) -> Sample:
         """The sample of this number; the same whichever were drawn before."""
@@ -155,7 +158,7 @@ class Simulator:
         scenario = self.scenario
         empty = draw_phantom(self._generator(place, "background"), counts=(0, 0))
         impedance = self._impedance(place)
-        first, second = (CompleteElectrodeModel(tank, self.mesh) for tank in self._tanks(place))
+        first, second = (CompleteElectrodeModel(tank, self.mesh, like=self._like) for tank in self._tanks(place))
         reference = first.solve(empty.reference(first.centroids), impedance).frame(self.protocol)
         gain = np.ones(self.protocol.count)
         if MeasurementError.GAIN in scenario.errors:
