@@ -17,7 +17,6 @@ import numpy as np
 from machine import machine_line
 from numpy.typing import NDArray
 
-from physedge.physics.eit.faults import FAULTS
 from physedge.physics.eit.linear import greit, linearise, noser
 from physedge.physics.eit.tank import Tank
 from physedge.physics.eit.total_variation import total_variation
@@ -57,34 +56,6 @@ def figures(image: NDArray[np.float64], labels: NDArray[np.uint8]) -> dict[str, 
         "relative_error": error,
         "ktc": ktc_score(segment(image), np.ascontiguousarray(labels)),
     }
-
-
-def trust_of(net: Net, frames: dict[str, NDArray[np.float32]]) -> dict[str, dict[str, float]]:
-    """What the bundle says of measured frames with planted faults: shares in doubt and named, AUROC of signals."""
-    spec = net.spec.voltages
-    assert spec is not None
-    protocol = find_protocol(spec.protocol, spec.electrodes)
-    generator = np.random.default_rng(0)
-    clean = [net.infer(frame) for frame in frames.values()]
-    rows = {"clean": {"doubtful": float(np.mean([result.trust.state != "ok" for result in clean]))}}
-    for name, fault in FAULTS.items():
-        results, named = [], []
-        for frame in frames.values():
-            for electrode in range(0, spec.electrodes, 4):
-                planted = np.stack([frame[0], fault(frame[1], protocol, electrode, generator)]).astype(np.float32)
-                result = net.infer(planted)
-                results.append(result)
-                named.append(f"electrode {electrode + 1}:" in result.trust.reason)
-        row = {
-            "doubtful": float(np.mean([result.trust.state != "ok" for result in results])),
-            "named": float(np.mean(named)),
-        }
-        for signal in ("electrode", "residual", "reciprocity"):
-            good = np.array([result.trust.signals[signal] for result in clean])
-            bad = np.array([result.trust.signals[signal] for result in results])
-            row[signal] = float((good[:, None] < bad).mean() + 0.5 * (good[:, None] == bad).mean())
-        rows[name] = row
-    return rows
 
 
 def draw(images: dict[str, dict[str, NDArray[np.float64]]], path: Path) -> None:
@@ -145,11 +116,10 @@ def main() -> None:
                 **{name: image[:, ::mirror] for name, image in images.items()},
             }
         frames_per_second = speed(net, next(iter(frames.values())))
-        trust = trust_of(net, frames)
     draw(sheet, asked.out / "tanks.png")
-    record = {"targets": table, "trust": trust, "frames_per_second": frames_per_second}
+    record = {"targets": table, "frames_per_second": frames_per_second}
     (asked.out / "tanks.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    show(table, trust)
+    show(table)
     print(f"\n{frames_per_second:.0f} frames a second of one thread, voltages to image with trust")
     print(asked.out / "tanks.png")
 
@@ -164,8 +134,8 @@ def speed(net: Net, frame: NDArray[np.float32], count: int = 300) -> float:
     return count / (time.process_time() - started)
 
 
-def show(table: dict[str, dict[str, dict[str, float]]], trust: dict[str, dict[str, float]]) -> None:
-    """Print both tables in Markdown."""
+def show(table: dict[str, dict[str, dict[str, float]]]) -> None:
+    """Print the tables in Markdown."""
     methods = list(next(iter(table.values())))
     for figure in ("correlation", "relative_error", "ktc"):
         print(f"\n| {figure} | " + " | ".join(table) + " | mean |")
@@ -173,14 +143,6 @@ def show(table: dict[str, dict[str, dict[str, float]]], trust: dict[str, dict[st
         for method in methods:
             values = [table[target][method][figure] for target in table]
             print(f"| {method} | " + " | ".join(f"{value:.2f}" for value in values) + f" | {np.mean(values):.3f} |")
-    print("\n| planted fault | in doubt | electrode named | AUROC electrode | residual | reciprocity |")
-    print("|---|---|---|---|---|---|")
-    for name, row in trust.items():
-        cells = [
-            f"{row[key]:.2f}" if key in row else ""
-            for key in ("doubtful", "named", "electrode", "residual", "reciprocity")
-        ]
-        print(f"| {name} | " + " | ".join(cells) + " |")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from physedge_calibrate.evaluate_classification import (
     evaluate_classification,
     hold_classification,
 )
-from physedge_calibrate.evaluate_reconstruction import evaluate_reconstruction
+from physedge_calibrate.evaluate_reconstruction import evaluate_reconstruction, hold_reconstruction
 from physedge_calibrate.evaluate_segmentation import evaluate_segmentation, hold_segmentation
 from physedge_calibrate.gate import SetLoss
 from physedge_calibrate.laws.growth import DENSITY, DIFFUSIVITY, GROWTH, check_growth_answers
@@ -71,7 +71,9 @@ TASKS: Mapping[Task, TaskDoor] = MappingProxyType(
             hold=hold_classification,
             laws=_growth_laws,
         ),
-        Task.RECONSTRUCTION: TaskDoor(read=_read_reconstruction, evaluate=evaluate_reconstruction),
+        Task.RECONSTRUCTION: TaskDoor(
+            read=_read_reconstruction, evaluate=evaluate_reconstruction, hold=hold_reconstruction
+        ),
     }
 )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from physedge_calibrate.gate import SetLoss
 from physedge_calibrate.metrics.table import METRICS as METRIC_ROWS
 from physedge_calibrate.metrics.table import metric_for
 from physedge_calibrate.samples import Advance, Infer, largest_signals
@@ -15,7 +16,10 @@ from physedge_calibrate.statistics import Interval, mean_interval
 from physedge_calibrate.voltage_frames import VoltageSample
 from physedge_runtime.spec import ModelSpec
 
-METRICS = ("relative_error", "correlation", "ssim")
+METRICS = ("relative_error", "correlation", "ssim", "ktc")
+_KEPT = "ktc"
+"""What a candidate must keep besides the metric that decides: whether the right things are found."""
+_DROP_CONFIDENCE = 0.90
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +61,7 @@ class ReconstructionEvaluation:
         return len(self.names)
 
     def scores(self, metric: str) -> NDArray[np.float64]:
-        """Per-sample scores (sample,) of `relative_error`, `correlation` or `ssim`."""
+        """Per-sample scores (sample,) of `relative_error`, `correlation`, `ssim` or `ktc`."""
         score = metric_for(metric, task="reconstruction").per_sample
         return np.array([score(a, b) for a, b in zip(self.images, self.truths, strict=True)])
 
@@ -107,3 +111,18 @@ def evaluate_reconstruction(
         truths=np.stack(truths),
         outputs={name: np.stack(values) for name, values in others.items()},
     )
+
+
+def hold_reconstruction(
+    reference: ReconstructionEvaluation, candidate: ReconstructionEvaluation, seed: int
+) -> tuple[tuple[SetLoss, ...], tuple[str, ...]]:
+    """What a candidate lost in the KTC score, the mean over all measurements."""
+    full, found = reference.scores(_KEPT), candidate.scores(_KEPT)
+    drop = mean_interval(
+        full - found,
+        groups=list(candidate.groups),
+        generator=np.random.default_rng(seed),
+        confidence=_DROP_CONFIDENCE,
+    )
+    title = metric_for(_KEPT, task="reconstruction").title
+    return (SetLoss(title=title, reference=float(full.mean()), drop=drop),), ()

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from physedge_calibrate.metrics.greit import greit_figures, sweep_summary
-from physedge_calibrate.metrics.ktc import ktc_score, segment
+from physedge_calibrate.metrics.ktc import ktc_of_images, ktc_score, segment
 
 
 def disk(x0: float, y0: float, radius: float, side: int = 64) -> NDArray[np.float64]:
@@ -65,3 +65,34 @@ def test_images_are_parted_into_water_resistive_and_conductive() -> None:
     assert (segment(image) == truth).mean() > 0.98
     only = segment(-1.0 * disk(0.0, 0.0, 0.3))
     assert set(np.unique(only)) == {0, 1}
+
+
+def test_the_score_of_images_hardly_depends_on_their_resolution() -> None:
+    at = (np.arange(256) + 0.5) / 128 - 1
+    x, y = np.meshgrid(at, -at)
+    truth = np.where(np.hypot(x - 0.4, y) < 0.3, 1.0, 0.0) - np.where(np.hypot(x + 0.3, y - 0.2) < 0.25, 1.0, 0.0)
+    found = np.where(np.hypot(x - 0.45, y) < 0.35, 0.8, 0.0) - np.where(np.hypot(x + 0.3, y - 0.3) < 0.2, 0.7, 0.0)
+    small_truth, small_found = (image.reshape(64, 4, 64, 4).mean(axis=(1, 3)) for image in (truth, found))
+    official = ktc_score(segment(found), segment(truth))
+    assert ktc_of_images(found, truth) == pytest.approx(official, abs=1e-12)
+    assert ktc_of_images(small_found, small_truth) == pytest.approx(official, abs=0.03)
+    assert ktc_of_images(small_truth, small_truth) == pytest.approx(1)
+    assert ktc_of_images(-small_found, small_truth) < 0.3
+
+
+def test_a_candidate_that_loses_the_small_things_is_refused() -> None:
+    from physedge_calibrate.evaluate_reconstruction import ReconstructionEvaluation, hold_reconstruction
+    from physedge_calibrate.tolerance import Tolerance
+
+    at = (np.arange(64) + 0.5) / 32 - 1
+    x, y = np.meshgrid(at, -at)
+    truths = np.stack([(np.hypot(x - 0.1 * k, y) < 0.3).astype(np.float32) for k in range(6)])
+    names = tuple(str(k) for k in range(6))
+
+    def evaluation(images: np.ndarray) -> ReconstructionEvaluation:
+        return ReconstructionEvaluation(names=names, groups=names, strata=("",) * 6, images=images, truths=truths)
+
+    (kept,), _ = hold_reconstruction(evaluation(truths), evaluation(truths), 0)
+    assert kept.refusals(Tolerance()) == []
+    (lost,), _ = hold_reconstruction(evaluation(truths), evaluation(np.roll(truths, 20, axis=2)), 0)
+    assert lost.refusals(Tolerance())

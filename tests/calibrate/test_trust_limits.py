@@ -37,6 +37,18 @@ def test_the_cross_validated_rate_agrees_with_fresh_frames() -> None:
     assert fitted.alarm_rate == pytest.approx(0.05, abs=0.02)
 
 
+def test_one_more_clean_frame_alarms_at_most_as_often_as_was_asked() -> None:
+    generator = np.random.default_rng(5)
+    shares = []
+    for _ in range(300):
+        values = generator.uniform(size=40)
+        fitted = fit_limits([{"s": float(value)} for value in values], ["one film"] * 40, 0.05)
+        # Of uniform values the share above a limit is known.
+        shares.append(max(0.0, 1 - fitted.limits["s"]))
+    # 2 of 41, as the order statistics say; 3 of 41 would be 0.073.
+    assert np.mean(shares) == pytest.approx(2 / 41, abs=0.006)
+
+
 def test_few_frames_of_one_group_give_the_largest_value_and_a_wide_interval() -> None:
     fitted = fit_limits(rows(30, 1), ["a"] * 30, 0.01)
     largest = max(row["s0"] for row in rows(30, 1))

@@ -231,7 +231,7 @@ def test_unrolled_steps_begin_at_the_linear_image_and_learn() -> None:
     np.testing.assert_allclose(answer["image"].detach(), answer["linear_image"].detach(), atol=1e-5)
     loss = (answer["image"][0] - torch.from_numpy(truth)).square().mean()
     loss.backward()
-    assert network.refinement.priors[0][4].weight.grad.abs().max() > 0  # type: ignore[union-attr,index,operator]
+    assert network.refinement.priors[0][5].weight.grad.abs().max() > 0  # type: ignore[union-attr,index,operator]
     scores = LearnedRegulariser()(answer["image"].detach()[:, None])
     assert scores.shape == (1,)
     assert float(scores.detach()) >= 0

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physedge_calibrate.metrics.classification import correct
+from physedge_calibrate.metrics.ktc import ktc_of_images
 from physedge_calibrate.metrics.reconstruction import correlation, relative_error, ssim
 from physedge_calibrate.metrics.segmentation import asd, boundary_ring_dice, dice, hd95, iou
 from physedge_calibrate.statistics import Interval
@@ -93,8 +94,21 @@ CORRELATION = Metric(
     per_sample=correlation,
     lowest=-1.0,
 )
+KTC = Metric(name="ktc", title="KTC score", task="reconstruction", higher_is_better=True, per_sample=ktc_of_images)
 
-_ROWS: tuple[Metric, ...] = (DICE, IOU, HD95, ASD, RING_DICE, ACCURACY, MACRO_F1, RELATIVE_ERROR, SSIM, CORRELATION)
+_ROWS: tuple[Metric, ...] = (
+    DICE,
+    IOU,
+    HD95,
+    ASD,
+    RING_DICE,
+    ACCURACY,
+    MACRO_F1,
+    RELATIVE_ERROR,
+    SSIM,
+    CORRELATION,
+    KTC,
+)
 METRICS: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in _ROWS})
 # The first row of a task leads it.
 HEADLINES: Mapping[str, Metric] = MappingProxyType({metric.task: metric for metric in reversed(_ROWS)})

@@ -16,6 +16,7 @@ _VERBS: tuple[str, ...] = (
     "demo",
     "synth",
     "train",
+    "adapt",
     "export",
     "calibrate",
     "verify",

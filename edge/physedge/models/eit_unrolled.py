@@ -1,6 +1,9 @@
 """`eit_unrolled`: gradient steps on the misfit, each followed by a small network that stands for the prior.
 
 x <- x - P_k(x, eta_k J' W (J x - d)),   five steps, P_k of three convolutions, eta_k > 0 learned
+
+P_k folds 2x2 pixels into channels and works at half of the resolution, for a quarter of the price: no image of 104
+numbers has finer detail, and the fold loses none of it.
 """
 
 from __future__ import annotations
@@ -15,21 +18,24 @@ from physedge_runtime.frame import VoltageSpec
 
 STEPS, WIDTH = 5, 32
 _FIRST_STEP = 30.0
+_FOLD = 2
 
 
 class _Prior(nn.Sequential):
     """Three convolutions; the last begins at 0, so that the first image is the linear one."""
 
     def __init__(self) -> None:
-        last = nn.Conv2d(WIDTH, 1, 3, padding=1)
+        last = nn.Conv2d(WIDTH, _FOLD**2, 3, padding=1)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)  # type: ignore[arg-type]
         super().__init__(
-            nn.Conv2d(2, WIDTH, 3, padding=1),
+            nn.PixelUnshuffle(_FOLD),
+            nn.Conv2d(2 * _FOLD**2, WIDTH, 3, padding=1),
             nn.ReLU(),
             nn.Conv2d(WIDTH, WIDTH, 3, padding=1),
             nn.ReLU(),
             last,
+            nn.PixelShuffle(_FOLD),
         )
 
 

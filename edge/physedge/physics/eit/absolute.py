@@ -23,17 +23,25 @@ class AbsoluteFit:
         conductivity: (triangle,), in units where the device's current and the body's radius are 1.
         contact_impedance: (electrode,).
         frame: (voltage,) that the model answers.
-        misfit: Its distance from the measured frame, over the size of that frame.
+        misfit: Distance of answer and offsets from the measured frame, over the size of that frame.
+        offsets: (measurement,): what each channel reads too much whatever is driven; 0 where not asked for.
     """
 
     conductivity: NDArray[np.float64]
     contact_impedance: NDArray[np.float64]
     frame: NDArray[np.float64]
     misfit: float
+    offsets: NDArray[np.float64]
 
 
 def fit_background(
-    model: CompleteElectrodeModel, protocol: VoltageProtocol, frame: NDArray[np.float64], *, steps: int = 8
+    model: CompleteElectrodeModel,
+    protocol: VoltageProtocol,
+    frame: NDArray[np.float64],
+    *,
+    steps: int = 8,
+    accuracy: float = 1e-3,
+    has_offsets: bool = False,
 ) -> AbsoluteFit:
     """One conductivity and one contact impedance for each electrode: what a homogeneous tank is.
 
@@ -42,6 +50,9 @@ def fit_background(
         protocol: Of the frame.
         frame: (voltage,), measured.
         steps: Of Gauss-Newton on the logarithms.
+        accuracy: Of model and device, as a share of the frame's rms; a finer one than they have drives the contact
+            impedances out of reason.
+        has_offsets: Fit a constant to every measurement channel too, as some devices have.
     """
     triangles, electrodes = len(model.areas), model.tank.electrodes
     basis = np.zeros((triangles + electrodes, 1 + electrodes))
@@ -51,7 +62,8 @@ def fit_background(
     start = model.solve(np.ones(triangles), np.full(electrodes, CONTACT_IMPEDANCE)).frame(protocol)
     # A larger conductivity divides all voltages: the first guess is exact but for the contact impedances.
     first = float(np.log((start @ start) / (start @ frame)))
-    return _newton(model, protocol, frame, basis, np.diag(prior**2), first, steps, weight=1e3)
+    weight, channels = 1 / accuracy, _Channels(protocol, has_offsets=has_offsets)
+    return _newton(model, protocol, frame, basis, np.diag(prior**2), first, steps, weight=weight, channels=channels)
 
 
 def gauss_newton(
@@ -79,7 +91,37 @@ def gauss_newton(
     impedance = np.concatenate([np.zeros(triangles), np.log(background.contact_impedance / CONTACT_IMPEDANCE)])
     prior = strength * (_neighbours(model) + 0.01 * np.eye(triangles))
     first = float(np.log(background.conductivity).mean())
+    # The offsets are the device's: those of the background are taken off, not fitted again to the targets.
+    frame = frame - background.offsets[protocol.index[1]]
     return _newton(model, protocol, frame, basis, prior, first, steps, weight=1e2, offset=impedance)
+
+
+class _Channels:
+    """Takes constants of the measurement channels out of whatever has a row a voltage.
+
+    A constant that is fitted to every channel leaves of the data what differs from the channel's mean over all
+    injections, so that it needs no unknown.
+    """
+
+    def __init__(self, protocol: VoltageProtocol, *, has_offsets: bool) -> None:
+        self._channel = protocol.index[1]
+        self._count = protocol.voltages.shape[1]
+        self._has_offsets = has_offsets
+
+    def means(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(measurement,) of (voltage,), 0 where there are no offsets."""
+        if not self._has_offsets:
+            return np.zeros(self._count)
+        sums = np.bincount(self._channel, rows, minlength=self._count)
+        return np.asarray(sums / np.maximum(np.bincount(self._channel, minlength=self._count), 1))
+
+    def without(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The rows (voltage, ...) less their channel's mean."""
+        if not self._has_offsets:
+            return rows
+        columns = rows.reshape(len(rows), -1)
+        means = np.stack([self.means(column)[self._channel] for column in columns.T], axis=1)
+        return np.asarray((columns - means).reshape(rows.shape))
 
 
 def _newton(
@@ -93,34 +135,38 @@ def _newton(
     *,
     weight: float,
     offset: NDArray[np.float64] | None = None,
+    channels: _Channels | None = None,
 ) -> AbsoluteFit:
     """Gauss-Newton on logarithms `first + basis @ unknowns`, with a step that is halved while it makes things worse."""
     triangles, electrodes = len(model.areas), model.tank.electrodes
     base = np.concatenate([np.full(triangles, first), np.full(electrodes, np.log(CONTACT_IMPEDANCE))])
     base = base if offset is None else base + offset
     scale = weight / np.sqrt(np.mean(frame**2))
+    channels = channels or _Channels(protocol, has_offsets=False)
 
     def evaluate(unknowns: NDArray[np.float64]) -> tuple[AbsoluteFit, NDArray[np.float64], float]:
         values = np.exp(base + basis @ unknowns)
         conductivity, impedance = values[:triangles], values[triangles:]
         fields = model.solve(conductivity, impedance)
         answer = fields.frame(protocol)
-        cost = float(np.sum((scale * (frame - answer)) ** 2) + unknowns @ prior @ unknowns)
+        rest = channels.without(frame - answer)
+        cost = float(np.sum((scale * rest) ** 2) + unknowns @ prior @ unknowns)
         parts = [model.jacobian(fields, protocol) * conductivity]
         parts.append(model.impedance_jacobian(fields, protocol, impedance) * impedance)
         fit = AbsoluteFit(
             conductivity=conductivity,
             contact_impedance=impedance,
             frame=answer,
-            misfit=float(np.linalg.norm(frame - answer) / np.linalg.norm(frame)),
+            misfit=float(np.linalg.norm(rest) / np.linalg.norm(frame)),
+            offsets=channels.means(frame - answer),
         )
-        return fit, np.concatenate(parts, axis=1) @ basis, cost
+        return fit, channels.without(np.concatenate(parts, axis=1) @ basis), cost
 
     unknowns = np.zeros(basis.shape[1])
     fit, jacobian, cost = evaluate(unknowns)
     for _ in range(steps):
         hessian = scale**2 * jacobian.T @ jacobian + prior
-        slope = scale**2 * jacobian.T @ (frame - fit.frame) - prior @ unknowns
+        slope = scale**2 * jacobian.T @ channels.without(frame - fit.frame) - prior @ unknowns
         step = np.linalg.lstsq(hessian, slope, rcond=None)[0]
         for _ in range(_HALVINGS):
             found = evaluate(unknowns + step)

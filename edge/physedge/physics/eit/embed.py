@@ -5,6 +5,7 @@ The homogeneous frame, linear reconstructions for every missing electrode, the J
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,8 +79,9 @@ def linearisation_of(spec: VoltageSpec, *, side_px: int = IMAGE_PX) -> Linearisa
     return linearise(Tank(electrodes=spec.electrodes, cover=spec.cover), protocol_of(spec), side_px=side_px)
 
 
+@functools.lru_cache(maxsize=2)
 def embed(spec: VoltageSpec, *, side_px: int = IMAGE_PX) -> EmbeddedPhysics:
-    """Compute the physics of a body."""
+    """Compute the physics of a body, some seconds; the last two are kept."""
     linear = linearisation_of(spec, side_px=side_px)
     touches = linear.protocol.touches()
     rank = rank_of(spec.count)
