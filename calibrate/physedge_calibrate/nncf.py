@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 Score = Callable[[int, Mapping[str, NDArray[np.float32]]], float]
 
+_NO_ARITHMETIC = ("Constant", "Parameter", "Result")
 _COUNTED_OPERATORS = ("Convolution", "GroupConvolution", "MatMul")
 
 
@@ -75,7 +76,7 @@ def quantize_ir(
             source,
             nncf.Dataset([with_batch_axis(image) for image in calibration]),
             subset_size=len(calibration),
-            ignored_scope=_ignored(nncf, source, float_nodes),
+            ignored_scope=_ignored(nncf, source, model, float_nodes),
             advanced_parameters=_seven_bit_weights(nncf),
         )
     return _packed(quantised, "NNCF for OpenVINO, 7-bit weights", len(calibration))
@@ -129,7 +130,7 @@ def quantize_ir_with_accuracy_control(
             max_drop=max_drop,
             drop_type=nncf.DropType.ABSOLUTE,
             subset_size=len(calibration),
-            ignored_scope=_ignored(nncf, source, float_nodes),
+            ignored_scope=_ignored(nncf, source, model, float_nodes),
             advanced_quantization_parameters=_seven_bit_weights(nncf),
         )
     return _packed(quantised, "NNCF with accuracy control for OpenVINO, 7-bit weights", len(calibration))
@@ -159,10 +160,38 @@ def _read(model: bytes, calibration: Sequence[NDArray[np.generic]]) -> openvino.
     return cast("openvino.Model", read)
 
 
-def _ignored(nncf: ModuleType, model: openvino.Model, float_nodes: Collection[str]) -> Any:
-    """The scope of the nodes that are still there: OpenVINO folds some away while it reads."""
-    present = {operation.get_friendly_name() for operation in model.get_ops()}
-    return nncf.IgnoredScope(names=sorted(present.intersection(float_nodes)))
+def _ignored(nncf: ModuleType, read: openvino.Model, model: bytes, float_nodes: Collection[str]) -> Any:
+    """The scope of all operations that stay in float."""
+    return nncf.IgnoredScope(names=sorted(_float_operations(read, model, float_nodes)), validate=False)
+
+
+def _float_operations(read: openvino.Model, model: bytes, float_nodes: Collection[str]) -> set[str]:
+    """Names of the operations that came from nodes which stay in float.
+
+    OpenVINO folds nodes away while it reads, names what gives an output by that output, and makes several operations of
+    one node, of which the last alone has its name. The others belong to the island if all around them does.
+    """
+    import onnx
+
+    known: dict[str, bool] = {}
+    for node in onnx.load_from_string(model).graph.node:
+        known |= dict.fromkeys((node.name, *node.output), node.name in float_nodes)
+    operations = [one for one in read.get_ops() if one.get_type_name() not in _NO_ARITHMETIC]
+    around: dict[str, set[str]] = {one.get_friendly_name(): set() for one in operations}
+    for one in operations:
+        for value in one.input_values():
+            before = value.get_node().get_friendly_name()
+            if before in around:
+                around[before].add(one.get_friendly_name())
+                around[one.get_friendly_name()].add(before)
+    unknown = set(around) - set(known)
+    while unknown:
+        settled = {name for name in unknown if around[name] & set(known)}
+        if not settled:
+            break
+        known |= {name: all(known[other] for other in around[name] if other in known) for name in settled}
+        unknown -= settled
+    return {name for name in around if known.get(name, False)}
 
 
 def _seven_bit_weights(nncf: ModuleType) -> Any:

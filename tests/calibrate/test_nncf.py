@@ -96,3 +96,47 @@ def test_a_failure_of_the_quantiser_is_told_in_one_sentence(small_network: bytes
 
     with pytest.raises(BuildError, match=r"PE-CALIB-002: NNCF stopped \(no score today"):
         quantize_ir_with_accuracy_control(small_network, calibration_frames, calibration_frames, score, max_drop=0.1)
+
+
+def test_an_island_that_openvino_takes_apart_and_names_anew_stays_in_float() -> None:
+    """Its results come to the last bit, however far beyond the calibrated range its values go."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    generator = np.random.default_rng(0)
+    weight = numpy_helper.from_array(generator.normal(size=(8, 1, 3, 3)).astype(np.float32), "weight")
+    back = numpy_helper.from_array(generator.normal(size=(1, 8, 3, 3)).astype(np.float32), "back")
+    mixing = numpy_helper.from_array(generator.normal(size=(64, 16)).astype(np.float32), "mixing")
+    shape = numpy_helper.from_array(np.array([1, 64], np.int64), "shape")
+    nodes = [
+        helper.make_node("Conv", ["frame", "weight"], ["a"], name="one/Conv", pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["a"], ["b"], name="one/Relu"),
+        helper.make_node("Conv", ["b", "back"], ["image"], name="two/Conv", pads=[1, 1, 1, 1]),
+        helper.make_node("Reshape", ["frame", "shape"], ["flat"], name="trust/Reshape"),
+        helper.make_node("MatMul", ["flat", "mixing"], ["mixed"], name="trust/MatMul"),
+        helper.make_node("ReduceL2", ["mixed"], ["trust_rest"], name="trust/ReduceL2", keepdims=0),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "island",
+        [helper.make_tensor_value_info("frame", TensorProto.FLOAT, (1, 1, 8, 8))],
+        [
+            helper.make_tensor_value_info("image", TensorProto.FLOAT, (1, 1, 8, 8)),
+            helper.make_tensor_value_info("trust_rest", TensorProto.FLOAT, ()),
+        ],
+        [weight, back, mixing, shape],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    frames = [generator.normal(size=(1, 1, 8, 8)).astype(np.float32) for _ in range(8)]
+    island = [node.name for node in nodes if node.name.startswith("trust/")]
+    made = quantize_ir(model, frames, float_nodes=island)
+    assert made.int8_mac_share > 0.8
+    core = openvino.Core()
+    precise = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
+    full, small = (
+        core.compile_model(read, "CPU", precise)
+        for read in (core.read_model(model), core.read_model(made.xml, made.weights))
+    )
+    for scale in (1.0, 30.0):
+        frame = scale * frames[0]
+        assert float(small(frame)["trust_rest"]) == pytest.approx(float(full(frame)["trust_rest"]), rel=1e-5)
+        assert not np.array_equal(small(frame)["image"], full(frame)["image"])

@@ -264,6 +264,7 @@ def test_from_simulation_to_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert answers[0]["answer"]["task"] == "reconstruction"
     assert set(answers[0]["trust"]["signals"]) == {"electrode", "residual", "order", "reciprocity", "input"}
     bundle = read_bundle(Path("eit.physedge"), trust=None)
+    _check_that_all_physics_is_an_island(Path("eit.physedge"))
     assert bundle.manifest.trust.signals["electrode"].each == "electrode"
     with bundle.open(engine="onnxruntime") as net:
         assert net.infer(voltages[0]).trust.state in ("ok", "doubtful")
@@ -272,3 +273,20 @@ def test_from_simulation_to_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         broken = voltages[0].copy()
         broken[1, 3] = np.nan
         assert net.infer(broken).trust.state == "void"
+
+
+def _check_that_all_physics_is_an_island(bundle: Path) -> None:
+    """No quantiser may touch a voltage or a trust signal: all arithmetic outside the refinement is marked."""
+    import zipfile
+
+    import onnx
+
+    from physedge_export.marks import float_nodes
+
+    model = onnx.load_from_string(zipfile.ZipFile(bundle).read("model.onnx"))
+    kept = float_nodes(model)
+    others = {
+        node.name for node in model.graph.node if node.name not in kept and node.op_type not in ("Slice", "Gather")
+    }
+    assert others
+    assert all(name.startswith("refinement") for name in others)

@@ -51,7 +51,7 @@ class UnrolledRefinement(Refinement):
         """See `Refinement`."""
         image = linear[:, :1]
         for number, prior in enumerate(self.priors):
-            gradient = operator.back(operator(image) - difference)
+            gradient = operator.gradient(image, difference)
             image = image - prior(torch.cat([image, functional.softplus(self.step[number]) * gradient], dim=1))
         return image - linear[:, :1]
 

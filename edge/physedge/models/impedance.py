@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from physedge.models.blocks.impedance import NEVER, Doubts, ForwardOperator, LinearImages, VoltageDifference
+from physedge.models.blocks.impedance import NEVER, Doubts, ForwardOperator, InFloat, LinearImages, VoltageDifference
 from physedge.physics.eit.embed import STRENGTHS, EmbeddedPhysics, embed, protocol_of, rank_of
 from physedge.physics.eit.pixels import IMAGE_PX
 from physedge_runtime.errors import UsageError
@@ -73,6 +73,9 @@ class ImpedanceNetwork(nn.Module):
         self.doubts = Doubts(voltages, protocol)
         self.refinement = refinement
         self.output = DiskOutput()
+        self.blame, self.suspect = InFloat(self.doubts.blame), InFloat(self.doubts.suspect)
+        self.residual, self.reciprocity = InFloat(self.doubts.residual), InFloat(self.doubts.reciprocity)
+        self.order, self.spread = InFloat(self._misfit_of_reference), InFloat(self._spread)
         self.register_buffer("deviation", torch.zeros(IMAGE_PX, IMAGE_PX))
 
     def load_physics(self, physics: EmbeddedPhysics | None = None) -> None:
@@ -96,20 +99,26 @@ class ImpedanceNetwork(nn.Module):
             `deviation` of the same shape, a posterior standard deviation; `trust_...` signals.
         """
         difference = self.difference(voltages)
-        blame = self.doubts.blame(difference)
-        suspect = self.doubts.suspect(blame)
+        blame = self.blame(difference)
+        suspect = self.suspect(blame)
         image, linear = self.reconstruct(difference, suspect)
-        residual = self.doubts.residual(difference, self.operator(image))
-        # The spread that the prior leaves, wider where the data fit worse than they should.
-        spread = self.deviation * residual.clamp(1.0, 100.0).unsqueeze(2)
+        residual = self.residual(difference, self.operator(image))
         signals = {
             "trust_electrode": blame,
             "trust_residual": residual,
-            "trust_order": self.difference.misfit(voltages[:, 0]),
+            "trust_order": self.order(voltages),
         }
         if self.doubts.has_pairs:
-            signals["trust_reciprocity"] = self.doubts.reciprocity(difference, self.difference.frame)
+            signals["trust_reciprocity"] = self.reciprocity(difference, self.difference.frame)
+        spread = self.spread(residual)
         return {"image": image[:, 0], "linear_image": linear[:, 0], "deviation": spread, **signals}
+
+    def _misfit_of_reference(self, voltages: Tensor) -> Tensor:
+        return self.difference.misfit(voltages[:, 0])
+
+    def _spread(self, residual: Tensor) -> Tensor:
+        """The spread that the prior leaves, wider where the data fit worse than they should."""
+        return self.deviation * residual.clamp(1.0, 100.0).unsqueeze(2)
 
     @property
     def trust_signals(self) -> Mapping[str, SignalSpec]:

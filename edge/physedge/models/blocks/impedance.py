@@ -6,6 +6,7 @@ of them is worth more than a convolution's (`keep_float`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -25,6 +26,26 @@ _CALM = 1.5
 
 def _float(shape: tuple[int, ...]) -> Tensor:
     return torch.zeros(shape, dtype=torch.float32)
+
+
+class InFloat(nn.Module):
+    """Runs one function of the physics as an island in floating point.
+
+    Islands are known by the modules that a graph's nodes come from; what a method computes would count as its caller's.
+
+    Args:
+        function: A method of a module, or a function; its buffers stay where they are.
+    """
+
+    keep_float: ClassVar[bool] = True
+
+    def __init__(self, function: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self._function = function
+
+    def forward(self, *arguments: Tensor) -> Tensor:
+        """What the function answers."""
+        return self._function(*arguments)
 
 
 class VoltageDifference(nn.Module):
@@ -119,10 +140,15 @@ class ForwardOperator(nn.Module):
         self.register_buffer("left", _float((spec.count, rank)))
         self.register_buffer("right", _float((rank, side_px**2)))
         self.register_buffer("weight", _float((spec.count,)))
+        self.gradient = InFloat(self._descend)
 
     def forward(self, image: Tensor) -> Tensor:
         """Differences (batch, voltage) of an image (batch, 1, height, width)."""
         return (image.flatten(1) @ self.right.T) @ self.left.T
+
+    def _descend(self, image: Tensor, difference: Tensor) -> Tensor:
+        """J' W (J x - d), W the inverse noise covariance: (batch, 1, height, width)."""
+        return self.back(self(image) - difference)
 
     def back(self, difference: Tensor) -> Tensor:
         """J' times the inverse noise covariance times a difference: (batch, 1, height, width)."""
