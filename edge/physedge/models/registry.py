@@ -89,7 +89,7 @@ REGISTRY: dict[str, ModelEntry] = {
     "eit_unrolled": ModelEntry(
         factory="physedge.models.eit_unrolled:eit_unrolled",
         spec=_impedance("eit_unrolled"),
-        summary="impedance tomography, five unrolled steps with a learned prior, 50,730 parameters",
+        summary="impedance tomography, five unrolled steps with a learned prior, 63,705 parameters",
     ),
     "pmrnet": ModelEntry(
         factory="physedge.models.pmrnet:pmrnet",
