@@ -43,6 +43,8 @@ def test_true_images_leave_a_misfit_of_one(simulated: Path) -> None:
 
 def test_voltages_alone_bring_images_nearer_to_them(simulated: Path, tmp_path: Path) -> None:
     voltages, _ = read_arrays(read_voltage_samples(simulated / "val", SPEC))
+    # Larger changes than any that were simulated: a linear body explains them badly.
+    voltages[:, 1] += voltages[:, 1] - voltages[:, 0]
     np.save(tmp_path / "measured.npy", voltages)
     done = adapt_to_voltages(
         "eit_post",
@@ -51,10 +53,11 @@ def test_voltages_alone_bring_images_nearer_to_them(simulated: Path, tmp_path: P
         tmp_path / "out/adapted.safetensors",
         reference=None,
         weights=None,
-        options=AdaptOptions(steps=25, learning_rate=1e-3, anchor=0.1),
+        options=AdaptOptions(steps=30, batch=8, learning_rate=3e-3, anchor=0.01),
     )
     assert done.measurements == 32
-    assert done.after < 0.95 * done.before
+    assert done.before > 1.2
+    assert done.after < 0.9 * done.before
     assert (tmp_path / "out/adapted.safetensors").is_file()
 
 

@@ -1,11 +1,12 @@
 """Training from measured voltages alone: an image is right as far as the body it shows would answer what was measured.
 
-    | W (d - J x - m) |^2 + anchor * | x - x0 |^2 / | x0 |^2
+    max(0, | W (d - J x - m) |^2 - 1) + anchor * | x - x0 |^2 / | x0 |^2
 
 d are the measured differences, x the network's image, x0 its image before. J x is what a linear body answers; the true
 image does not answer d either, since no body is linear. What is left of true images has the mean m and the covariance
 (W'W)^-1, both taken from simulated bodies: the approximation error (Kaipio and Somersalo, J. Comput. Appl. Math. 198,
-2007). The anchor holds what the voltages say nothing about, which is most of an image.
+2007). True images leave 1 in the mean over voltages, and no image is asked to answer better than they do: that would be
+to fit the noise. The anchor holds what the voltages say nothing about, which is most of an image.
 """
 
 from __future__ import annotations
@@ -128,7 +129,8 @@ def adapt(
         with torch.no_grad():
             anchor, _linear = before.reconstruct(difference, none_left_out)
         moved = (image - anchor).square().sum(dim=(1, 2, 3)) / anchor.square().sum(dim=(1, 2, 3)).clamp_min(1e-6)
-        loss = error.misfit(difference - network.operator(image)).mean() + options.anchor * moved.mean()
+        excess = (error.misfit(difference - network.operator(image)) - 1.0).clamp_min(0.0)
+        loss = excess.mean() + options.anchor * moved.mean()
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
