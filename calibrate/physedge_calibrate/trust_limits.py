@@ -4,8 +4,8 @@ All signals share one risk: each limit is the same order statistic of its signal
 share of frames with *any* signal above its limit is at most the rate that was asked for. They are counted as
 split-conformal prediction counts (Vovk, Gammerman, Shafer 2005): of n clean frames at most rate (n + 1) - 1 lie above,
 so that one more frame that is exchangeable with them raises an alarm with a probability of at most the rate; with fewer
-than 1 / rate - 1 frames no limit can promise that, and the largest value is taken. The frames of one patient or film are
-alike, so such limits are too tight for the next patient: they are widened, by the same share of their distance
+than 1 / rate - 1 frames no limit can promise that, and the largest value is taken. The frames of one patient or film
+are alike, so such limits are too tight for the next patient: they are widened, by the same share of their distance
 from the median, until each group raises no more alarms than that by limits fitted to the others. What the rate then is
 on frames that neither the limits nor their widening have seen is measured by cross-validation over groups, with an
 interval that counts groups.
