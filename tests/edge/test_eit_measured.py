@@ -37,7 +37,7 @@ def test_a_homogeneous_tank_of_16_electrodes_is_fitted(tanks: Path) -> None:
     frame = read_voltages(tanks / "uef2d/datamat_1_0.mat", spec)[0].astype(np.float64)
     model = CompleteElectrodeModel(UEF, mesh_of_at_most(UEF, 1500))
     fit = fit_background(model, protocol, frame, accuracy=1e-2, steps=5)
-    assert fit.misfit < 0.03
+    assert fit.misfit < 0.04
     assert (fit.contact_impedance > 1e-6).all()
 
 
