@@ -77,6 +77,7 @@ def adapt_to_voltages(
             expected="eit_post or eit_unrolled: others take in no voltages",
             next_step="name one of these",
         )
+    torch.manual_seed(options.seed)  # of fresh weights
     module = network(voltages=voltages)
     assert isinstance(module, ImpedanceNetwork)
     measured = torch.from_numpy(measurements(data, reference, voltages))
