@@ -141,7 +141,8 @@ def trained(bench: Bench, model: str, size: int, physics_weight: float, seed: in
     network = network_of(bench, model)
     chosen = find_network(NetworkChoice(model=model))
     options = TrainOptions(model=model, data=(bench.sim,), output=bench.out, task=chosen.spec.task, seed=seed)
-    recipe = ReconstructionRecipe(replace(chosen.spec, voltages=bench.spec), options, physics_weight=physics_weight)
+    spec = chosen.spec.model_copy(update={"voltages": bench.spec})
+    recipe = ReconstructionRecipe(spec, options, physics_weight=physics_weight)
     examples: PreparedExamples[VoltageSample] = recipe.prepare(
         bench.samples("train")[:size], where="train", advance=lambda: None
     )
