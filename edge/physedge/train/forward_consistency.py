@@ -132,7 +132,7 @@ def adapt(
         excess = (error.misfit(difference - network.operator(image)) - 1.0).clamp_min(0.0)
         loss = excess.mean() + options.anchor * moved.mean()
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
         schedule.step()

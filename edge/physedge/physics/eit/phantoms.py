@@ -45,7 +45,7 @@ class Inclusion:
     def contains(self, points: Points) -> NDArray[np.bool_]:
         """Which of the points (2, ...) lie in it."""
         dx, dy = points[0] - self.centre[0], points[1] - self.centre[1]
-        found = dx**2 + dy**2 <= (1 + 1e-9) * self.size**2
+        found: NDArray[np.bool_] = dx**2 + dy**2 <= (1 + 1e-9) * self.size**2
         # Only what lies near is worth an angle.
         x, y, dx, dy = points[0][found], points[1][found], dx[found], dy[found]
         radius, border = np.hypot(dx, dy), self.border(np.arctan2(dy, dx))
