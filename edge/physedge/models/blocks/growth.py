@@ -120,7 +120,9 @@ class Axis(nn.Module):
         terms = [
             stays ** (self.count - k) * a**k * getattr(self, f"power_{k}").to(d.dtype) for k in range(self.count + 1)
         ]
-        total: Tensor = sum(terms[1:], terms[0])
+        total: Tensor = terms[0]
+        for term in terms[1:]:
+            total = total + term
         return total
 
 
