@@ -66,7 +66,19 @@ def test_a_fresh_import_of_the_runtime_brings_numpy_only() -> None:
 
 
 def test_the_help_of_the_command_line_brings_nothing_heavy() -> None:
-    unwanted = ["torch", "cv2", "openvino", "tensorrt", "onnxruntime", "onnx", "lightning", "scipy", "matplotlib"]
+    unwanted = [
+        "torch",
+        "cv2",
+        "openvino",
+        "tensorrt",
+        "onnxruntime",
+        "onnx",
+        "lightning",
+        "scipy",
+        "matplotlib",
+        "numpy",
+        "pydantic",
+    ]
     code = (
         "import sys; from physedge.cli.app import build_app; build_app(); "
         f"print(sorted(m for m in {unwanted} if m in sys.modules))"

@@ -12,7 +12,6 @@ import typer
 
 from physedge.cli.console import emit, say
 from physedge_runtime.device import this_device
-from physedge_runtime.engines import ENGINES
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +47,8 @@ def doctor(
 ) -> None:
     """Show this machine, the engines that run here, and the extras that are missing."""
     from rich.table import Table
+
+    from physedge_runtime.engines import ENGINES
 
     device = this_device()
     versions = {part.package: _version(part) for part in _PARTS}
