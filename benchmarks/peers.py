@@ -138,13 +138,25 @@ class Peers:
         return self._by_hand(lambda image: session.run(None, {"image": image})[0])
 
     def _model_api(self) -> Answer:
+        from model_api.adapters import OpenvinoAdapter, create_core
         from model_api.models import SegmentationModel
 
-        model = SegmentationModel.create_model(
-            str(self.plain), model_type="Segmentation", device="CPU", preload=True,
-            configuration={"mean_values": [127.5] * 3, "scale_values": [63.75] * 3},
-        )  # fmt: skip
+        core, path = create_core(), self.plain.with_name("two_planes.xml")
+        self._two_planes(core, path)
+        adapter = OpenvinoAdapter(core, str(path), device="CPU", plugin_config={"INFERENCE_NUM_THREADS": 1})
+        settings = {"resize_type": "standard", "soft_threshold": 0.5, "mean_values": [127.5], "scale_values": [63.75]}
+        model = SegmentationModel(adapter, settings, preload=True)
         return lambda frame: np.asarray(model(frame).resultImage)
+
+    def _two_planes(self, core: Any, path: Path) -> None:
+        """Model API wants a plane for each class, background and foreground."""
+        import openvino
+
+        graph, steps = core.read_model(str(self.plain)), openvino.opset13
+        plane = steps.sigmoid(graph.output("logits").get_node().input_value(0))
+        both = steps.concat([steps.subtract(steps.constant(np.float32(1)), plane), plane], 1)
+        both.output(0).set_names({"masks"})
+        openvino.save_model(openvino.Model([both], graph.get_parameters()), path, compress_to_fp16=False)
 
     def _torch(self, *, compiled: bool) -> Answer:
         import torch

@@ -270,8 +270,8 @@ def test_macro_f1_must_be_kept_as_well() -> None:
     assert "McNemar p = 1" in kept.notes[-1]
     lost = _judged(30)
     assert lost.verdict is Verdict.REJECT
-    assert any("macro F1 is worse by 0.0" in reason for reason in lost.reasons)
+    assert any("macro F1 is worse by 0.1" in reason for reason in lost.reasons)
     assert "only full precision is right in 30 of 300 pictures, only the candidate in 0" in lost.notes[-1]
-    unsure = _judged(5)
+    unsure = _judged(2)
     assert unsure.verdict is Verdict.INCONCLUSIVE
     assert any("macro F1 may be worse by up to" in reason for reason in unsure.reasons)
