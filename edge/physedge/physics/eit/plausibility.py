@@ -1,10 +1,10 @@
 """What an image of conductivity must hold whatever the body was: laws that need no true image.
 
-sign          what conducts better lowers voltages: the image's integral has the sign that the voltages ask for
 forward       the body that the image shows answers, by the complete electrode model, nearly what was measured
 renumbering   electrodes counted from the next one on turn the image by one pitch, and change nothing else
 
-Positive conductivities need no test: an image is a logarithm.
+Positive conductivities need no test: an image is a logarithm. The sign of an image's integral is no such law: what the
+voltages weigh is near the electrodes, and with inclusions of both signs theirs is not the integral's.
 """
 
 from __future__ import annotations
@@ -56,14 +56,6 @@ class ForwardCheck:
     def residual(self, image: NDArray[np.floating], difference: NDArray[np.floating]) -> float:
         """Distance of the image's answer from a difference (voltage,), over the size of that difference."""
         return float(np.linalg.norm(self.answer(image) - difference) / np.linalg.norm(difference))
-
-
-def wanted_sign(frame: NDArray[np.floating], difference: NDArray[np.floating]) -> float:
-    """1 where the body conducts better than the homogeneous one, -1 where worse, from voltages alone.
-
-    Power rises where conductivity falls: of the voltages, those of the homogeneous body say which way that is.
-    """
-    return -float(np.sign(np.dot(frame, difference)))
 
 
 def renumbering(protocol: VoltageProtocol, by: int = 1) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
