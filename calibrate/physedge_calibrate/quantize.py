@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physedge_calibrate.emulation import with_batch_axis
+from physedge_calibrate.island_inputs import unrounded_islands
 from physedge_calibrate.macs import MacCount, mac_counts
 from physedge_calibrate.signal_inputs import unrounded_signals
 from physedge_runtime.errors import BuildError, UsageError
@@ -190,6 +191,7 @@ def _run_quantiser(
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
     source, result = folder / "prepared.onnx", folder / "result.onnx"
+    operators = [*QUANTISED_OPERATORS, *(_CLOSED_OPERATORS if form.closed else ())]
     try:
         source.write_bytes(prepared(model))
         quantize_static(
@@ -198,7 +200,7 @@ def _run_quantiser(
             # The quantiser asks for `get_next` and nothing else.
             cast("CalibrationDataReader", images),
             quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=[*QUANTISED_OPERATORS, *(_CLOSED_OPERATORS if form.closed else ())],
+            op_types_to_quantize=operators,
             nodes_to_exclude=excluded,
             per_channel=True,
             reduce_range=not form.signed,
@@ -219,7 +221,7 @@ def _run_quantiser(
             expected="a graph and calibration images that it can run",
             next_step="run `physedge inspect` on the network, or export it with --precision fp32",
         ) from error
-    return _tidied(result.read_bytes())
+    return _tidied(result.read_bytes(), excluded, operators)
 
 
 def _extra_options(form: _Form) -> dict[str, object]:
@@ -246,12 +248,16 @@ def prepared(model: bytes) -> bytes:
         return result.read_bytes()
 
 
-def _tidied(model: bytes) -> bytes:
-    """The model whose signals read unrounded values, without operator sets that no node uses: parsers may refuse."""
+def _tidied(model: bytes, float_nodes: Collection[str], operators: Collection[str]) -> bytes:
+    """The model whose signals and islands read unrounded values, without operator sets that no node uses.
+
+    Parsers may refuse a set that they do not know.
+    """
     import onnx
 
     loaded = onnx.load_from_string(model)
     unrounded_signals(loaded)
+    unrounded_islands(loaded, float_nodes, operators)
     used = {node.domain for node in loaded.graph.node} | {""}
     kept = [entry for entry in loaded.opset_import if entry.domain in used]
     del loaded.opset_import[:]
