@@ -374,6 +374,11 @@ def draw(bench: Bench, sizes: Sequence[int], path: Path) -> None:
         line(panels[0], sizes, names, f"eit_post, physics loss {how}", style)
     line(panels[0], sizes, [f"matrix, {size} samples" for size in sizes], "best matrix", ":")
     panels[0].set_xscale("log")
+    panels[0].set_xticks(sizes, [str(size) for size in sizes])
+    panels[0].minorticks_off()
+    for axes in panels[:2]:
+        axes.set_yscale("log")
+        axes.set_yticks([0.5, 0.6, 0.7, 0.8, 1.0, 1.5, 2.0, 3.0], ["0.5", "0.6", "0.7", "0.8", "1", "1.5", "2", "3"])
     panels[0].set_xlabel("training samples")
     for axes, word, unit in (
         (panels[1], "noise", "signal to noise, dB"),
