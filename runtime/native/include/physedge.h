@@ -163,9 +163,10 @@ typedef enum physedge_stage PHYSEDGE_ANY_INT {
 typedef int (*physedge_watchdog)(void *context, physedge_stage stage);
 
 typedef struct physedge_open_options {
-    const char *engine;             /* "auto", or one of physedge_engines() */
+    const char *engine;             /* NULL or "auto", or one of physedge_engines() */
     const char *precision;          /* NULL for what ships, or "fp32", "fp16", "int8" */
-    const char *cache_folder;       /* where the engine may keep what it compiled; NULL for nowhere */
+    const char *cache_folder;       /* where an engine may keep what it compiled and finds what `physedge export --build`
+                                       built, as PHYSEDGE_CACHE in Python; NULL for nowhere */
     uint32_t threads;               /* of the engine; 0 for its own choice */
     uint32_t largest_width_px;      /* frames may be up to this large; memory is taken for it once */
     uint32_t largest_height_px;
@@ -223,7 +224,7 @@ typedef struct physedge_net_info {
 } physedge_net_info;
 
 /* Choose the graph, look through it, give it to the engine, replay the golden frames. The bundle may be freed
- * afterwards. PE-BUNDLE-012, 020 to 022, 030 to 035, PE-ENGINE-001 to 003, PE-ENV-001. */
+ * afterwards. PE-BUNDLE-012, 020 to 022, 030 to 035, PE-ENGINE-001 to 003, PE-ENV-001, PE-TRT-003, 010 to 017. */
 PHYSEDGE_API physedge_status physedge_net_open(const physedge_bundle *bundle, const physedge_open_options *options,
                                                physedge_net **net, physedge_error *error);
 PHYSEDGE_API void physedge_net_describe(const physedge_net *net, physedge_net_info *info);
@@ -463,6 +464,9 @@ PHYSEDGE_API physedge_status physedge_stream_frame_in(physedge_stream *stream, c
                                                       const physedge_look *look, int64_t now_ns, physedge_error *error);
 /* The engine is free: 1 and the next frame for it, or 0. */
 PHYSEDGE_API int physedge_stream_take(physedge_stream *stream, int64_t now_ns, physedge_stream_frame *frame);
+/* What physedge_net_infer said: its result where the status is PHYSEDGE_OK, else what `error` found. Points into both. */
+PHYSEDGE_API physedge_answer physedge_answer_of(const physedge_net *net, physedge_status status,
+                                                const physedge_result *result, const physedge_error *error);
 /* The engine came back with the frame that was taken. PE-NATIVE-006 where none was. */
 PHYSEDGE_API physedge_status physedge_stream_answered(physedge_stream *stream, const physedge_answer *answer,
                                                       int64_t now_ns, physedge_error *error);

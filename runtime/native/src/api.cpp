@@ -143,4 +143,20 @@ physedge_status physedge_net_region(const physedge_net* net, const physedge_resu
     return PHYSEDGE_OK;
 }
 
+physedge_answer physedge_answer_of(const physedge_net* net, physedge_status status, const physedge_result* result,
+                                   const physedge_error* error) {
+    physedge_answer answer{};
+    if (status != PHYSEDGE_OK || net == nullptr || result == nullptr) {
+        answer.fault = error != nullptr && error->found[0] != '\0' ? error->found : "the engine gave no answer";
+        return answer;
+    }
+    answer.frame_id = result->frame_id;
+    answer.finite = result->finite;
+    answer.trust = result->trust;
+    answer.trust_reason = result->trust_reason;
+    answer.mask_points = result->mask != nullptr ? net->mask_points() : 0;
+    answer.foreground_points = result->foreground_points;
+    return answer;
+}
+
 }  // extern "C"

@@ -146,6 +146,9 @@ void physedge_net::open_engine(const physedge_bundle& bundle) {
     EngineRequest request;
     request.graph = bundle.contents.at(artefact_.entry);
     request.graph_sha256 = bundle.manifest.entries.at(artefact_.entry).sha256;
+    request.bundle_sha256 = bundle.manifest_sha256;
+    if (auto recipe = bundle.manifest.entries.find("tensorrt/recipe.json"); recipe != bundle.manifest.entries.end())
+        request.recipe_sha256 = recipe->second.sha256;
     request.is_picture = spec_.frame.has_value();
     request.input_shape = spec_.frame ? std::vector<std::int64_t>{1, spec_.frame->height, spec_.frame->width, spec_.frame->channels()}
                           : spec_.voltage_frames == 1 ? std::vector<std::int64_t>{1, spec_.voltages}
@@ -231,6 +234,11 @@ double physedge_net::compare_golden(const Output& output, const float* found, st
     return sum / static_cast<double>(output.floats());
 }
 
+std::size_t physedge_net::mask_points() const {
+    const Output& answer = outputs_[answer_];
+    return spec_.task == PHYSEDGE_SEGMENTATION ? answer.floats() / static_cast<std::size_t>(answer.shape[0]) : 0;
+}
+
 void physedge_net::describe(physedge_net_info& info) const {
     info = physedge_net_info{};
     info.task = spec_.task;
@@ -246,7 +254,7 @@ void physedge_net::describe(physedge_net_info& info) const {
     }
     info.voltages = spec_.voltages;
     info.voltage_frames = spec_.voltages != 0 ? spec_.voltage_frames : 0;
-    info.mask_bytes = spec_.task == PHYSEDGE_SEGMENTATION ? outputs_[answer_].floats() / static_cast<std::size_t>(outputs_[answer_].shape[0]) : 0;
+    info.mask_bytes = mask_points();
     info.outputs = outputs_.size();
     for (std::size_t index = 0; index < outputs_.size(); ++index) {
         physedge_output_info& output = info.output[index];

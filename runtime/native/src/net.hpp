@@ -24,6 +24,8 @@ public:
     physedge_status infer(const physedge_frame& frame, physedge_result& result, physedge_error* error) noexcept;
     physedge_status prepare(const physedge_frame& frame, std::uint8_t* grid, std::size_t grid_bytes, physedge_error* error) noexcept;
     const physedge::ModelSpec& spec() const { return spec_; }
+    // Of the mask of a result; 0 where the answer is none.
+    std::size_t mask_points() const;
 
 private:
     physedge::ModelSpec spec_;

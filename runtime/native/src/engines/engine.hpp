@@ -16,6 +16,8 @@ namespace physedge {
 struct EngineRequest {
     std::string_view graph;     // the ONNX file; it was looked through, and lives until `open` has returned
     std::string graph_sha256;
+    // Of the bundle's manifest, and of its recipe for TensorRT ("" for none): which built engine belongs to the graph.
+    std::string bundle_sha256, recipe_sha256;
     bool is_picture = true;     // uint8 (1, height, width, channel), else float32 (1, voltage)
     std::vector<std::int64_t> input_shape;  // with the batch axis
     const void* input = nullptr;
