@@ -3,7 +3,10 @@
 from pathlib import Path
 
 import pytest
-from native_build import engine, native, native_build, real_engine
+
+pytest.register_assert_rewrite("native_contract")
+
+from native_build import engine, native, native_build, real_engine  # noqa: E402
 
 __all__ = ["engine", "native", "native_build", "real_engine"]
 

@@ -86,6 +86,7 @@ int main(int count, char **arguments) {
     physedge_open_options options = physedge_open_defaults();
     physedge_stream_options stream_options = physedge_stream_defaults(1);
     options.engine = arguments[2];
+    options.cache_folder = getenv("PHYSEDGE_CACHE");
     options.threads = 1;
     run.frames = atoi(arguments[3]);
     if (physedge_bundle_read(arguments[1], NULL, &bundle, &error) || physedge_net_open(bundle, &options, &run.net, &error) ||

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes as c
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,18 +10,17 @@ import exhibits
 import numpy as np
 import pytest
 from native_build import ENGINES
-from native_library import STAGES, VOLTAGES, WATCHDOG, Native, OpenNet, Region, frame
-from tiny_network import SIDE_PX, tiny_contents, tiny_graph
+from native_contract import *  # noqa: F403 - its tests, for every engine
+from native_library import VOLTAGES, Native, OpenNet, Region, frame
+from tiny_network import SIDE_PX, tiny_graph
+from tiny_voltages import voltage_bundle
 
 from physedge_runtime import load
-from physedge_runtime.bundle import write_bundle
 from physedge_runtime.errors import EnvironmentFault, IntegrityError, PhysedgeError, UsageError
-from physedge_runtime.frame import FrameSpec, VoltageSpec
-from physedge_runtime.manifest import GoldenCase, Output
+from physedge_runtime.frame import FrameSpec
 from physedge_runtime.resize import to_frame
 from physedge_runtime.results import Reconstruction, Segmentation
 from physedge_runtime.sinks.measure import regions
-from physedge_runtime.spec import ModelSpec, Task
 
 
 def test_the_library_names_its_engines(native: Native) -> None:
@@ -75,50 +73,6 @@ def check_labels(native: Native, net: OpenNet, mask: np.ndarray, size: tuple[int
     np.testing.assert_array_equal(labels, to_frame(mask, FrameSpec(height=SIDE_PX, width=SIDE_PX), size))
 
 
-def voltage_bundle(path: Path, *, reference: bool, count: int = 12) -> Path:
-    """A reconstruction by a real graph: image = first voltage + 0.5, `spread` its negative."""
-    from onnx import TensorProto, helper, numpy_helper
-
-    shape = (2, count) if reference else (count,)
-    weight = np.zeros((int(np.prod(shape)), 4), np.float32)
-    weight[0] = 1
-    nodes = [
-        helper.make_node("Reshape", ["voltages", "row"], ["flat"]),
-        helper.make_node("Gemm", ["flat", "weight", "bias"], ["values"]),
-        helper.make_node("Reshape", ["values", "sides"], ["image"]),
-        helper.make_node("Neg", ["image"], ["spread"]),
-    ]
-    constants = {"weight": weight, "bias": np.full(4, 0.5, np.float32)}
-    constants |= {"row": np.array([1, weight.shape[0]]), "sides": np.array([1, 2, 2])}
-    value = helper.make_tensor_value_info
-    graph = helper.make_graph(
-        nodes,
-        "voltages",
-        [value("voltages", TensorProto.FLOAT, [1, *shape])],
-        [value("image", TensorProto.FLOAT, [1, 2, 2]), value("spread", TensorProto.FLOAT, [1, 2, 2])],
-        [numpy_helper.from_array(array, name) for name, array in constants.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    manifest, _ = tiny_contents()
-    volts = np.linspace(-1, 1, weight.shape[0], dtype="<f4")
-    image = np.full((2, 2), volts[0] + 0.5, "<f4")
-    contents = {
-        "model.onnx": model.SerializeToString(),
-        "golden/0.frame": volts.tobytes(),
-        "golden/0.image": image.tobytes(),
-        "golden/0.spread": (-image).tobytes(),
-    }
-    voltages = VoltageSpec(count=count, electrodes=4, protocol="adjacent", reference=reference)
-    outputs = {"image": "golden/0.image", "spread": "golden/0.spread"}
-    changes = {
-        "spec": ModelSpec(name="eit", task=Task.RECONSTRUCTION, voltages=voltages),
-        "outputs": (Output(name="image", shape=(2, 2)), Output(name="spread", shape=(2, 2))),
-        "golden": (GoldenCase(frame="golden/0.frame", shape=shape, outputs=outputs),),
-    }
-    write_bundle(path, manifest.model_copy(update=changes), contents)
-    return path
-
-
 @pytest.mark.parametrize("reference", [False, True])
 def test_voltages_become_an_image(engine: str, reference: bool, tmp_path: Path, native: Native) -> None:
     path = voltage_bundle(tmp_path / "eit.physedge", reference=reference)
@@ -163,68 +117,6 @@ def test_a_graph_that_the_engine_refuses_is_told(real_engine: str, tmp_path: Pat
     broken = exhibits.graph(lambda model: model.graph.node[2].input.__setitem__(1, "nowhere"))
     with pytest.raises(EnvironmentFault, match="PE-ENGINE-002"):
         native.open(exhibits.with_graph(tmp_path / "y.physedge", broken), engine=real_engine.encode())
-
-
-def test_the_watchdog_is_fed_at_every_stage(engine: str, write_tiny: Callable[..., Path], native: Native) -> None:
-    stages: list[str] = []
-
-    @WATCHDOG
-    def feed(_: object, stage: int) -> int:
-        stages.append(STAGES[stage])
-        return 0
-
-    with native.open(write_tiny(), engine=engine.encode(), watchdog=feed) as net:
-        assert stages[0] == "open"
-        stages.clear()
-        net.infer(frame(np.zeros((40, 40, 3), np.uint8)))
-        assert (stages[0], stages[1], stages[-1]) == ("preprocess", "engine", "done")
-
-
-def test_a_watchdog_that_gives_up_ends_the_waiting_for_good(
-    real_engine: str, write_tiny: Callable[..., Path], native: Native
-) -> None:
-    opened = threading.Event()
-
-    @WATCHDOG
-    def give_up(_: object, stage: int) -> int:
-        return int(opened.is_set() and STAGES[stage] == "engine")
-
-    pixels = np.zeros((40, 40, 3), np.uint8)
-    with native.open(write_tiny(), engine=real_engine.encode(), watchdog=give_up) as net:
-        net.infer(frame(pixels))
-        opened.set()
-        for _ in range(2):
-            with pytest.raises(PhysedgeError, match="PE-NATIVE-004") as caught:
-                net.infer(frame(pixels))
-            assert caught.value.exit_status == 7
-
-
-def test_a_second_thread_is_told_and_waits_for_nothing(
-    engine: str, write_tiny: Callable[..., Path], native: Native
-) -> None:
-    inside, go_on = threading.Event(), threading.Event()
-    opened = threading.Event()
-
-    @WATCHDOG
-    def hold(_: object, stage: int) -> int:
-        if opened.is_set() and STAGES[stage] == "engine":
-            inside.set()
-            go_on.wait(30)
-        return 0
-
-    pixels = np.zeros((40, 40, 3), np.uint8)
-    with native.open(write_tiny(), engine=engine.encode(), watchdog=hold) as net:
-        opened.set()
-        first = threading.Thread(target=lambda: net.infer(frame(pixels)))
-        first.start()
-        assert inside.wait(30)
-        try:
-            with pytest.raises(UsageError, match="PE-NATIVE-002"):
-                net.infer(frame(pixels))
-        finally:
-            go_on.set()
-            first.join(30)
-        net.infer(frame(pixels))
 
 
 def graph_with(change: Callable[[object], object]) -> bytes:
@@ -280,16 +172,3 @@ def test_a_graph_that_cannot_answer_is_refused(fault: str, real_engine: str, tmp
     path = exhibits.with_graph(tmp_path / "x.physedge", graphs[fault]())
     with pytest.raises(IntegrityError, match="PE-BUNDLE-021"):
         native.open(path, engine=real_engine.encode())
-
-
-def test_nets_are_opened_and_freed_many_times(engine: str, write_tiny: Callable[..., Path], native: Native) -> None:
-    """Two of one engine at once, freed in either order, with and without a frame in between."""
-    path, pixels = write_tiny(), np.full((40, 40, 3), 200, np.uint8)
-    first = native.open(path, engine=engine.encode())
-    for _ in range(3):
-        second = native.open(path, engine=engine.encode())
-        np.testing.assert_array_equal(first.infer(frame(pixels)).mask, second.infer(frame(pixels)).mask)
-        first.close()
-        first = native.open(path, engine=engine.encode())
-        second.close()
-    first.close()

@@ -11,23 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from native_build import ROOT, SANITIZED, SANITIZERS, SOURCE, openvino_folder
+from native_build import ROOT, SANITIZED, SANITIZERS, SOURCE, compiled
 from native_library import Native
 
 from physedge_runtime import load
 from physedge_runtime.results import Segmentation
 
 HEIGHT, WIDTH, FRAMES = 48, 64, 30
-
-
-def compiled(program: Path, sources: list[Path], build: Path, *options: str) -> Path:
-    """A C program against the built library, warnings as errors."""
-    flags = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-O1", f"-I{SOURCE / 'include'}", "-D_GNU_SOURCE"]
-    libraries = [f"-L{build}", "-lphysedge", f"-Wl,-rpath,{build}", f"-Wl,-rpath-link,{openvino_folder() / 'libs'}"]
-    command = ["gcc", *flags, *options, *map(str, sources), "-o", str(program), *libraries]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return program
 
 
 AROUND_THE_EXAMPLE = """

@@ -92,6 +92,16 @@ def stale_tables() -> list[str]:
     return [name for name, text in tables.FILES.items() if (tables.SOURCES / name).read_text("utf-8") != text()]
 
 
+def compiled(program: Path, sources: list[Path], build: Path, *options: str) -> Path:
+    """A C program against the built library, warnings as errors."""
+    flags = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-O1", f"-I{SOURCE / 'include'}", "-D_GNU_SOURCE"]
+    libraries = [f"-L{build}", "-lphysedge", f"-Wl,-rpath,{build}", f"-Wl,-rpath-link,{openvino_folder() / 'libs'}"]
+    command = ["gcc", *flags, *options, *map(str, sources), "-o", str(program), *libraries]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return program
+
+
 @pytest.fixture(scope="session")
 def native_build(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     """The folder with the built library and programs."""

@@ -28,8 +28,8 @@ std::string choose_engine(const Manifest& manifest) {
     }
     const EngineEntry* first = engine_table();
     if (std::strcmp(first->name, "fake") != 0) return first->name;
-    refuse(PHYSEDGE_ENVIRONMENT, "PE-ENV-001", "no engine was compiled into this library", "openvino or onnxruntime",
-           "build it with PHYSEDGE_OPENVINO or PHYSEDGE_ONNXRUNTIME, or name the engine 'fake'");
+    refuse(PHYSEDGE_ENVIRONMENT, "PE-ENV-001", "no engine was compiled into this library", "openvino, onnxruntime or tensorrt",
+           "build it with PHYSEDGE_OPENVINO, PHYSEDGE_ONNXRUNTIME or PHYSEDGE_TENSORRT, or name the engine 'fake'");
 }
 
 const Artefact& choose_artefact(const Manifest& manifest, const std::string& engine, const std::string& precision) {

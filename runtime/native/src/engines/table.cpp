@@ -11,6 +11,9 @@ std::unique_ptr<Engine> make_openvino_engine();
 #ifdef PHYSEDGE_WITH_ONNXRUNTIME
 std::unique_ptr<Engine> make_onnxruntime_engine();
 #endif
+#ifdef PHYSEDGE_WITH_TENSORRT
+std::unique_ptr<Engine> make_tensorrt_engine();
+#endif
 std::unique_ptr<Engine> make_fake_engine();
 
 namespace {
@@ -21,6 +24,9 @@ constexpr EngineEntry table[] = {
 #endif
 #ifdef PHYSEDGE_WITH_ONNXRUNTIME
     {"onnxruntime", make_onnxruntime_engine},
+#endif
+#ifdef PHYSEDGE_WITH_TENSORRT
+    {"tensorrt", make_tensorrt_engine},
 #endif
     {"fake", make_fake_engine},
     {nullptr, nullptr},

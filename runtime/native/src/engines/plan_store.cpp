@@ -1,0 +1,140 @@
+#include "engines/plan_store.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+#include <optional>
+
+#include "hash.hpp"
+#include "json.hpp"
+#include "refusal.hpp"
+
+namespace physedge {
+
+namespace {
+
+constexpr std::size_t largest_plan_bytes = std::size_t{4} << 30, largest_record_bytes = 1 << 20, digest_characters = 32;
+constexpr const char* build_it = "build it with: physedge export --build BUNDLE, on this device";
+
+struct Descriptor {
+    int number;
+    ~Descriptor() {
+        if (number >= 0) ::close(number);
+    }
+};
+
+void require_private(const std::string& folder) {
+    struct stat status {};
+    if (::lstat(folder.c_str(), &status) != 0) return;  // nothing was built yet
+    bool is_link = S_ISLNK(status.st_mode), is_foreign = status.st_uid != ::geteuid();
+    if (!is_link && !is_foreign && (status.st_mode & (S_IWGRP | S_IWOTH)) == 0) return;
+    refuse(PHYSEDGE_ENVIRONMENT, "PE-TRT-010",
+           "the engine cache " + folder + (is_link ? " is a link" : is_foreign ? " belongs to another user" : " is open") +
+               ": others could put code there",
+           "a folder of this user that nobody else can write", "chmod go-w it, or name another cache_folder");
+}
+
+// A file of the folder itself, no link; nothing where there is none.
+template <typename Bytes>
+std::optional<Bytes> read_file(const std::string& path, std::size_t most_bytes) {
+    Descriptor file{::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC)};
+    struct stat status {};
+    if (file.number < 0 || ::fstat(file.number, &status) != 0 || !S_ISREG(status.st_mode)) return std::nullopt;
+    if (static_cast<std::size_t>(status.st_size) > most_bytes)
+        refuse(PHYSEDGE_ENVIRONMENT, "PE-TRT-010", path + " is larger than " + std::to_string(most_bytes) + " bytes", "an engine and its record",
+               "remove " + path);
+    Bytes data(static_cast<std::size_t>(status.st_size), '\0');
+    std::size_t done = 0;
+    while (done < data.size()) {
+        ssize_t count = ::read(file.number, data.data() + done, data.size() - done);
+        if (count < 0 && errno == EINTR) continue;
+        if (count <= 0) return std::nullopt;
+        done += static_cast<std::size_t>(count);
+    }
+    return data;
+}
+
+struct Record {
+    std::string sha256;
+    PlanKey key;
+};
+
+std::optional<Record> read_record(const std::string& path) {
+    std::optional<std::string> text = read_file<std::string>(path, largest_record_bytes);
+    if (!text) return std::nullopt;
+    try {
+        Json json = parse_json(*text);
+        const Json *sha = json.find("sha256"), *key = json.find("key");
+        if (sha == nullptr || key == nullptr || !sha->is(Json::Kind::string) || !key->is(Json::Kind::object)) return std::nullopt;
+        Record record{sha->text, {}};
+        for (const auto& [name, value] : key->members) record.key[name] = value.text;
+        return record;
+    } catch (const JsonError&) {
+        return std::nullopt;
+    }
+}
+
+std::string words(const PlanKey& key) {
+    std::string driver = key.at("driver").empty() ? "" : ", driver " + key.at("driver");
+    return key.at("device") + " " + key.at("architecture") + ", " + key.at("builder") + " " + key.at("version") + driver;
+}
+
+// What the nearest engine of the folder was built for.
+std::string explain_miss(const std::string& folder, const PlanKey& key) {
+    std::size_t fewest = SIZE_MAX;
+    std::string nearest;
+    std::error_code ignored;
+    for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
+        std::optional<Record> record = entry.path().extension() == ".json" ? read_record(entry.path()) : std::nullopt;
+        if (!record) continue;
+        std::size_t different = 0;
+        std::string differences;
+        for (const auto& [name, value] : key) {
+            const std::string& other = record->key[name];
+            if (other == value) continue;
+            if (++different <= 2) differences += (different == 1 ? "" : ", ") + name + " was " + other.substr(0, 64) + ", is " + value.substr(0, 64);
+        }
+        if (different < fewest) fewest = different, nearest = differences;
+    }
+    return nearest.empty() ? "no engine was built on this device yet" : "the nearest was built for something else: " + nearest;
+}
+
+}  // namespace
+
+std::string plan_digest(const PlanKey& key) {
+    // As Python's json.dumps writes it, names in order.
+    std::string text = "{";
+    for (const auto& [name, value] : key) {
+        text += (text.size() == 1 ? "\"" : ", \"") + name + "\": \"";
+        for (char character : value) {
+            if (character == '"' || character == '\\') text += '\\';
+            text += character;
+        }
+        text += '"';
+    }
+    return sha256(text + "}").substr(0, digest_characters);
+}
+
+std::vector<char> load_plan(const std::string& cache_folder, const std::vector<PlanKey>& keys) {
+    if (cache_folder.empty())
+        refuse(PHYSEDGE_ENVIRONMENT, "PE-TRT-010", "no engine cache was named", "the folder of the engines that were built on this device",
+               "name it in cache_folder");
+    const std::string folder = cache_folder + "/engines";
+    require_private(folder);
+    for (const PlanKey& key : keys) {
+        const std::string path = folder + "/" + plan_digest(key) + ".engine";
+        std::optional<std::vector<char>> plan = read_file<std::vector<char>>(path, largest_plan_bytes);
+        if (!plan) continue;
+        std::optional<Record> record = read_record(folder + "/" + plan_digest(key) + ".json");
+        if (record && record->key == key && record->sha256 == sha256({plan->data(), plan->size()})) return std::move(*plan);
+        refuse(PHYSEDGE_INTEGRITY, "PE-TRT-011", "the engine " + path + " is not the one that was built here",
+               "the bytes whose hash was kept beside it", "remove it and " + std::string(build_it));
+    }
+    refuse(PHYSEDGE_ENVIRONMENT, "PE-TRT-012", "no engine for " + words(keys[0]) + ": " + explain_miss(folder, keys[0]),
+           "an engine that was built on this device", build_it);
+}
+
+}  // namespace physedge

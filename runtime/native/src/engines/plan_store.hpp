@@ -1,0 +1,23 @@
+// Engines that were built on this device, where `physedge export --build` keeps them: DIGEST.engine, and DIGEST.json
+// beside it with its key and its hash. The digest is that of the key; engine_cache.py writes what is read here.
+//
+// An engine is native code: whoever can write into the folder runs code here. So the folder must belong to this user
+// and be writable by nobody else, and no link is followed.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+namespace physedge {
+
+// All that an engine depends on, by name: another value anywhere is another engine. Values are ASCII.
+using PlanKey = std::map<std::string, std::string>;
+
+// The name under which an engine is kept.
+std::string plan_digest(const PlanKey& key);
+
+// The engine of the first of these keys that has one. Throws Refusal: PE-TRT-010 (folder), 011 (bytes), 012 (none).
+std::vector<char> load_plan(const std::string& cache_folder, const std::vector<PlanKey>& keys);
+
+}  // namespace physedge
