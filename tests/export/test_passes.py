@@ -18,8 +18,10 @@ from physedge_export.passes.convolution_sums import SumConvolutions
 from physedge_export.passes.folded_pixels import FoldPixelsIntoConvolution
 from physedge_export.passes.idle_nodes import RemoveIdleNodes
 from physedge_export.passes.input_scale import FoldInputScale
+from physedge_export.passes.magnitude_in_convolution import MagnitudeInConvolution
 from physedge_export.passes.sigmoid_as_division import SigmoidAsDivision
 from physedge_export.passes.sigmoid_as_polynomial import COEFFICIENTS, LIMIT, SigmoidAsPolynomial
+from physedge_export.passes.softmax_in_steps import SoftmaxInSteps
 from physedge_export.passes.table import PASSES, apply_passes
 from physedge_runtime.errors import BuildError
 from physedge_runtime.frame import FrameSpec
@@ -216,6 +218,61 @@ def test_a_written_out_sigmoid_ends_in_zero_and_one() -> None:
     given = np.where(np.arange(65536) % 2 == 0, -1.0, 1.0).astype(np.float32).reshape(1, 1, 256, 256)
     (answer,) = onnxruntime.InferenceSession(after, providers=["CPUExecutionProvider"]).run(None, {"x": given})
     np.testing.assert_array_equal(answer, given > 0)
+
+
+def test_a_magnitude_becomes_part_of_its_convolution_bit_by_bit() -> None:
+    data = model(
+        [node("Conv", ["x", "w"], ["a"], pads=[1] * 4, group=4), node("Abs", ["a"], ["y"])],
+        {"w": weights(4, 1, 3, 3)},
+    )
+    kinds, report = run(MagnitudeInConvolution(), data)
+    assert kinds == {"Conv": 1, "LeakyRelu": 1} and report.deviation == 0.0
+    after, _ = run_passes(data, [MagnitudeInConvolution()])
+    given = np.concatenate([weights(1, 4, 6, 4), np.zeros((1, 4, 6, 1), np.float32)], axis=3)
+    answers = [
+        onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"]).run(None, {"x": given})[0]
+        for graph in (data, after)
+    ]
+    np.testing.assert_array_equal(*answers)
+    assert answers[0].min() >= 0.0
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        [node("Relu", ["x"], ["a"]), node("Abs", ["a"], ["y"])],
+        [node("Conv", ["x", "w"], ["a"]), node("Abs", ["a"], ["b"]), node("Add", ["a", "b"], ["y"])],
+    ],
+    ids=["of no convolution", "of a convolution that others use"],
+)
+def test_a_magnitude_of_something_else_stays(nodes: list[onnx.NodeProto]) -> None:
+    constants = {"w": weights(4, 4, 1, 1)} if nodes[0].op_type == "Conv" else {}
+    assert run(MagnitudeInConvolution(), model(nodes, constants))[1].changed == {"magnitude_in_convolution": 0}
+
+
+@pytest.mark.parametrize("operator", ["Softmax", "LogSoftmax"])
+@pytest.mark.parametrize("axis", [1, 2, -3])
+def test_a_softmax_is_written_out_and_stays_stable(operator: str, axis: int) -> None:
+    data = model([node(operator, ["x"], ["a"], axis=axis), node("Identity", ["a"], ["y"])], {})
+    kinds, report = run(SoftmaxInSteps(), data)
+    assert kinds[operator] == 0 and report.deviation < 1e-6
+    after, _ = run_passes(data, [SoftmaxInSteps()])
+    given = 1e4 * weights(*SHAPE)  # exp alone would overflow
+    wanted = given - given.max(axis=axis, keepdims=True)
+    wanted = wanted - np.log(np.exp(wanted.astype(np.float64)).sum(axis=axis, keepdims=True))
+    (answer,) = onnxruntime.InferenceSession(after, providers=["CPUExecutionProvider"]).run(None, {"x": given})
+    if operator == "Softmax":
+        answer = np.log(np.maximum(answer, 1e-30))
+        wanted = np.maximum(wanted, np.log(1e-30))
+    np.testing.assert_allclose(answer, wanted, rtol=1e-6, atol=1e-3)
+
+
+@pytest.mark.parametrize("operator", ["Softmax", "LogSoftmax"])
+def test_a_softmax_along_the_last_axis_and_the_answer_itself_stay(operator: str) -> None:
+    inside = model([node(operator, ["x"], ["a"], axis=-1), node("Identity", ["a"], ["y"])], {})
+    answer = model([node(operator, ["x"], ["y"], axis=1)], {})
+    for data in (inside, answer):
+        assert run_passes(data, [SoftmaxInSteps()])[0] is data
 
 
 class Breaks:
