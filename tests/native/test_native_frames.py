@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from native_build import SANITIZERS, SOURCE
 from native_library import BGR, GREY, NV12, RGB, VOLTAGES, Native, OpenNet, frame
 from tiny_network import SIDE_PX, tiny_contents
 
@@ -83,6 +85,21 @@ def test_the_filter_is_pythons_for_every_size_of_a_side(tmp_path: Path, native: 
                 prepare(Frame(pixels=pixels, colour=Colour.GREY), spec),
                 f"width {width}",
             )
+
+
+@pytest.mark.requirement("REQ-NATIVE-RESIZE")
+def test_the_wide_loops_and_the_plain_ones_give_the_same_bytes(native_build: Path, tmp_path: Path) -> None:
+    """Python's bytes are compared with whichever the processor has; the plain loops run on 64-bit ARM, too."""
+    objects = native_build / "CMakeFiles/physedge_objects.dir/src"
+    parts = [objects / f"{name}.cpp.o" for name in ("resize", "resize_avx2", "pixels", "refusal")]
+    flags = ["-std=c++17", "-O1", f"-I{SOURCE / 'include'}", f"-I{SOURCE / 'src'}"]
+    flags += [f"-fsanitize={SANITIZERS}"] if SANITIZERS else []
+    made, source = tmp_path / "two_resizes", Path(__file__).parent / "two_resizes.cpp"
+    built = subprocess.run(["g++", *flags, source, *parts, "-o", made, "-lz"], capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    done = subprocess.run([made, "600"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout in ("600\n", "no AVX2\n")
 
 
 def test_rows_with_gaps_are_read_as_rows_without(tmp_path: Path, native: Native) -> None:

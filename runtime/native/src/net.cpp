@@ -13,6 +13,7 @@
 #include "graph_check.hpp"
 #include "pixels.hpp"
 #include "refusal.hpp"
+#include "resize_avx2.hpp"
 #include "text.hpp"
 
 using namespace physedge;
@@ -135,7 +136,7 @@ void physedge_net::plan_memory(const physedge_bundle& bundle) {
                    "1 to " + std::to_string(most_px) + " pixels a side", "correct largest_width_px and largest_height_px");
         options_.largest_height_px = static_cast<std::uint32_t>(height);
         options_.largest_width_px = static_cast<std::uint32_t>(width);
-        preparer_ = std::make_unique<Preparer>(*spec_.frame, static_cast<int>(height), static_cast<int>(width), arena_);
+        preparer_ = std::make_unique<Preparer>(*spec_.frame, static_cast<int>(height), static_cast<int>(width), arena_, has_avx2());
         arena_.plan(&picture_, spec_.frame->bytes());
     }
     arena_.build();

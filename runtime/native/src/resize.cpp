@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "pixels.hpp"
+#include "resize_avx2.hpp"
 
 namespace physedge {
 
@@ -97,7 +98,8 @@ void make_filter(int source_px, int target_px, SideFilter& filter, double* scrat
     }
 }
 
-Preparer::Preparer(const FrameSpec& spec, int largest_height_px, int largest_width_px, Arena& arena) : spec_(spec) {
+Preparer::Preparer(const FrameSpec& spec, int largest_height_px, int largest_width_px, Arena& arena, bool is_wide)
+    : spec_(spec), is_wide_(is_wide) {
     auto count = [](int value) { return static_cast<std::size_t>(value); };
     arena.plan(&down_.weights, filter_room(largest_height_px, spec.height));
     arena.plan(&down_.first, count(spec.height));
@@ -105,10 +107,11 @@ Preparer::Preparer(const FrameSpec& spec, int largest_height_px, int largest_wid
     arena.plan(&across_.first, count(spec.width));
     arena.plan(&scratch_, count(std::max(largest_height_px, largest_width_px)));
     arena.plan(&rows_, count(largest_height_px));
-    arena.plan(&mixed_, count(largest_width_px) * 3 + tile);
-    // Taps beyond the end of a plane have weight 0 but are read.
+    arena.plan(&packed_, count(largest_height_px) + 1);
+    // Taps beyond the end of a row have weight 0 but are read: of the row itself, or of a plane of it.
+    arena.plan(&mixed_, count(largest_width_px) * (is_wide ? 6 : 3) + tile);
     arena.plan(&plane_, count(largest_width_px) * 2 + 4 * lanes);
-    arena.plan(&pixels_, count(spec.width) * 3);
+    arena.plan(&pixels_, count(spec.width) * 3 + 1);
     // Letterbox rounds a side by at most a third of it, so that the filter is at most half as long again.
     double scale = std::max(static_cast<double>(largest_height_px) / spec.height,
                             spec.letterbox ? static_cast<double>(largest_width_px) / spec.width : 0.0);
@@ -138,6 +141,7 @@ const std::uint8_t* Preparer::source_row(const physedge_frame& frame, int row, i
 
 void Preparer::mix_rows(int output_row, std::size_t values) {
     const std::int16_t* weights = down_.weights + static_cast<std::ptrdiff_t>(output_row) * down_.stride;
+    if (is_wide_ && values >= tile) return mix_rows_avx2(rows_, weights, down_.taps, values, packed_, mixed_);
     for (std::size_t start = 0; start < values; start += tile) {
         std::int32_t sums[tile];
         std::fill(sums, sums + tile, 1 << (row_shift - 1));
@@ -159,7 +163,8 @@ void Preparer::mix_rows(int output_row, std::size_t values) {
     }
 }
 
-void Preparer::filter_across(int channels) {
+template <int channels>
+void Preparer::filter_across() {
     int width = way_.right - way_.left;
     for (int channel = 0; channel < channels; ++channel) {
         for (int column = 0; column < width; ++column) plane_[column] = mixed_[column * channels + channel];
@@ -175,13 +180,13 @@ void Preparer::filter_across(int channels) {
     }
 }
 
-void Preparer::store(std::uint8_t* target, int channels, bool is_bgr) const {
+void Preparer::store(std::uint8_t* target, int channels, bool is_bgr, bool is_ordered) const {
+    if (is_ordered) {
+        std::memcpy(target, pixels_, static_cast<std::size_t>(way_.grid_width * channels));
+        return;
+    }
     int width = way_.grid_width;
     if (spec_.colour == Colour::grey) {
-        if (channels == 1) {
-            std::memcpy(target, pixels_, static_cast<std::size_t>(width));
-            return;
-        }
         int red = is_bgr ? 2 : 0, blue = is_bgr ? 0 : 2;
         for (int column = 0; column < width; ++column) {
             const std::uint8_t* pixel = pixels_ + 3 * column;
@@ -203,14 +208,22 @@ void Preparer::prepare(const physedge_frame& frame, std::uint8_t* grid) {
     if (spec_.letterbox) std::memset(grid, 0, spec_.bytes());
     int height = way_.bottom - way_.top;
     std::size_t values = static_cast<std::size_t>(way_.right - way_.left) * static_cast<std::size_t>(channels);
+    bool is_bgr = frame.format == PHYSEDGE_BGR, is_colour = spec_.colour != Colour::grey;
+    bool is_swapped = is_colour && is_bgr != (spec_.colour == Colour::bgr);
+    bool is_ordered = is_colour ? channels == 3 && (is_wide_ || !is_swapped) : channels == 1;
     for (int row = 0; row < way_.grid_height; ++row) {
         int first = down_.first[row];
         for (int tap = 0; tap < down_.taps; ++tap)
             rows_[tap] = source_row(frame, std::min(first + tap, height - 1), channels);
         mix_rows(row, values);
-        filter_across(channels);
+        if (channels == 1)
+            filter_across<1>();
+        else if (is_wide_)
+            filter_across_avx2(mixed_, across_, way_.grid_width, is_swapped, pixels_);
+        else
+            filter_across<3>();
         int offset = ((way_.grid_top + row) * spec_.width + way_.grid_left) * spec_.channels();
-        store(grid + offset, channels, frame.format == PHYSEDGE_BGR);
+        store(grid + offset, channels, is_bgr, is_ordered);
     }
 }
 

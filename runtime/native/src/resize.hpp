@@ -23,13 +23,6 @@ struct Geometry {
 
 Geometry geometry(const FrameSpec& spec, int height_px, int width_px);
 
-// Compiled a second time for AVX2 and chosen when the library is loaded. Whole numbers only: the bytes stay the same.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(PHYSEDGE_SANITIZED)
-#define PHYSEDGE_WIDE __attribute__((target_clones("avx2", "default")))
-#else
-#define PHYSEDGE_WIDE
-#endif
-
 // The filter of one side. Row r of `weights` begins at r * stride and belongs to the source pixels from first[r] on.
 struct SideFilter {
     std::int16_t* weights = nullptr;
@@ -53,18 +46,21 @@ inline int nearest(int index, int source_px, int target_px) {
 // Prepares frames for one specification; allocates nothing after its memory was planned.
 class Preparer {
 public:
-    Preparer(const FrameSpec& spec, int largest_height_px, int largest_width_px, Arena& arena);
+    // `is_wide` asks for the loops of resize_avx2.hpp, which this processor must have.
+    Preparer(const FrameSpec& spec, int largest_height_px, int largest_width_px, Arena& arena, bool is_wide);
 
     // Write uint8 (height, width, channel) of the specification. The frame has passed check_picture.
     void prepare(const physedge_frame& frame, std::uint8_t* grid);
 
 private:
     FrameSpec spec_;
+    bool is_wide_;
     int source_height_ = 0, source_width_ = 0;  // of the frame that the filters fit
     Geometry way_{};
     SideFilter down_, across_;
     double* scratch_ = nullptr;
     const std::uint8_t** rows_ = nullptr;
+    std::uint32_t* packed_ = nullptr;    // weights of one row of the vertical filter
     std::int16_t* mixed_ = nullptr;      // one row after the vertical filter, channels interleaved
     std::int16_t* plane_ = nullptr;      // one channel of it, with room for the taps beyond its end
     std::uint8_t* pixels_ = nullptr;     // one row of the picture, channels interleaved
@@ -75,9 +71,10 @@ private:
 
     void fit_to(int height_px, int width_px);
     const std::uint8_t* source_row(const physedge_frame& frame, int row, int channels);
-    PHYSEDGE_WIDE void mix_rows(int output_row, std::size_t values);
-    PHYSEDGE_WIDE void filter_across(int channels);
-    void store(std::uint8_t* target, int channels, bool is_bgr) const;
+    void mix_rows(int output_row, std::size_t values);
+    template <int channels>
+    void filter_across();
+    void store(std::uint8_t* target, int channels, bool is_bgr, bool is_ordered) const;
 };
 
 }  // namespace physedge
