@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -112,6 +113,31 @@ def test_the_density_itself_costs_least() -> None:
     elsewhere = truth.clone()
     elsewhere[:, :, :4] = 0.9
     assert float(location_loss(elsewhere, known, truth)) == pytest.approx(float(location_loss(truth, known, truth)))
+
+
+def test_what_is_taken_for_the_pictures_own_tumour_is_not_held_against_it(densities: Path) -> None:
+    block = physnet_e(growth=SPEC).block
+    assert block is not None
+    grafted = Lesions(densities, SPEC).set_into(_heads(4), torch.ones(4, dtype=torch.bool), torch.Generator())
+    place, unknown = torch.full((4, 2), 0.5), grafted.known == UNKNOWN
+    faint = torch.where(unknown, torch.tensor(0.1), grafted.density)
+    dense = torch.where(unknown, torch.tensor(0.95), grafted.density)
+    some, sure = (float(graft_loss(block, u, place, grafted)) for u in (faint, dense))
+    assert sure < some
+    wrong = torch.where(unknown, grafted.density, torch.tensor(0.95))
+    assert float(graft_loss(block, wrong, place, grafted)) > sure
+
+
+def test_the_ratio_counts_where_a_front_is_seen(densities: Path) -> None:
+    block = physnet_e(growth=SPEC).block
+    assert block is not None
+    grafted = Lesions(densities, SPEC).set_into(_heads(8), torch.zeros(8, dtype=torch.bool), torch.Generator())
+    faint = dataclasses.replace(grafted, density=0.4 * grafted.density)
+    places = torch.full((8, 2), 0.5), torch.tensor([[0.9, 0.1]]).expand(8, 2)
+    one, other = (float(graft_loss(block, grafted.density, place, grafted)) for place in places)
+    assert one != other
+    one, other = (float(graft_loss(block, faint.density, place, faint)) for place in places)
+    assert one == other
 
 
 def test_density_and_ratio_are_learned(densities: Path) -> None:

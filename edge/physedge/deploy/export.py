@@ -14,7 +14,7 @@ from physedge.deploy.golden import golden_frames
 from physedge.deploy.judge import REFERENCE_ENGINE, Graph, data_record, not_run
 from physedge.deploy.laws import targets_for
 from physedge.deploy.network import Network, find_network
-from physedge.deploy.options import ExportOptions, check_options
+from physedge.deploy.options import ExportOptions, check_options, with_project_data
 from physedge.deploy.pack import CARD_ENTRY, Contents, GoldenSet, answer_golden, bundle_path, golden_error, pack
 from physedge.deploy.progress import Progress, no_progress
 from physedge.deploy.tensorrt_station import deliver_for_tensorrt, prepare_tensorrt
@@ -80,6 +80,9 @@ def export(options: ExportOptions, progress: Progress = no_progress, *, network:
         UsageError: An option or a folder cannot be used; nothing was written.
         BuildError: The trace, the parity or the quantisation failed; nothing was written.
     """
+    told: tuple[str, ...] = ()
+    if network is None:
+        options, told = with_project_data(options)
     check_options(options)
     network = network or find_network(options.choice)
     if options.metric is not None:
@@ -92,6 +95,7 @@ def export(options: ExportOptions, progress: Progress = no_progress, *, network:
     module = network.build() if network.onnx is None else None
     work, traced = _trace(options, network, module, progress)
     work.samples, work.card = samples, card
+    work.statements += told
     _check_graph(work, traced, module)
     work.signals = signal_limits(declared_signals(module), network.spec.trust)
     if samples:
@@ -100,7 +104,7 @@ def export(options: ExportOptions, progress: Progress = no_progress, *, network:
     if calibration is not None:
         _quantise(work, traced, calibration)
     else:
-        work.statements.append("no INT8 graph was made: it needs --calib DIR, and there is no default set")
+        work.statements.append("no INT8 graph was made: it needs --calib DIR, or physedge.toml with data of train/ and val/")
     with kept_workers():
         if options.target == "tensorrt":
             shipped, verdict = prepare_tensorrt(work, traced, module, calibration)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from physedge.deploy.network import NetworkChoice
 from physedge.deploy.trust import FALSE_ALARM_RATE
+from physedge.project import read_project
 from physedge_calibrate.spread import HERE, Spread
 from physedge_calibrate.tolerance import Tolerance, standard
 from physedge_runtime.errors import UsageError
@@ -53,6 +54,30 @@ class ExportOptions:
     metric: str | None = None
 
 
+def with_project_data(options: ExportOptions) -> tuple[ExportOptions, tuple[str, ...]]:
+    """Where neither data nor calibration is named, those of the working directory's own network.
+
+    `physedge.toml` names the folder it was trained on. Where that holds `train/` and `val/`, the first calibrates and the
+    second judges; a folder that training itself divided is left alone, since nothing here tells its parts apart.
+
+    Returns:
+        The options, and a sentence that says so where something was filled in.
+    """
+    choice = options.choice
+    is_own = choice.model is None and choice.onnx is None
+    if not is_own or options.data is not None or options.calibration is not None:
+        return options, ()
+    project = read_project()
+    if project is None or project.data is None:
+        return options, ()
+    if not all((project.data / part).is_dir() for part in ("train", "val")):
+        return options, ()
+    calibration = None if options.precision in ("fp32", "fp16") else project.data
+    filled = replace(options, data=project.data, calibration=calibration)
+    parts = "its val/ judges" if calibration is None else "its train/ calibrates, its val/ judges"
+    return filled, (f"data of {project.path.name}: {parts}",)
+
+
 def check_options(options: ExportOptions) -> None:
     """Refuse what cannot be done.
 
@@ -74,7 +99,7 @@ def check_options(options: ExportOptions) -> None:
             "PE-EXPORT-002",
             found="--precision int8 without calibration pictures",
             expected="--calib DIR with pictures of the training set",
-            next_step="add --calib DIR; there is no default set, ever",
+            next_step="add --calib DIR, or name data with train/ and val/ in physedge.toml",
         )
     if options.profile is not None:
         _check_profile(options)

@@ -151,7 +151,8 @@ class PhysNet(nn.Module):
         assert self.block is not None
         f1 = self.stage1(self.pool(self.stem(image)))
         f2 = self.stage2(f1)
-        return self.block.density(f1, f2), self.block.parameter(f2)[2]
+        density = self.block.density(f1, f2)
+        return density, self.block.parameter(f2, density)[2]
 
     def _classify(self, f2: Tensor) -> Tensor:
         f4 = self.stage4(self.stage3(f2))
@@ -185,8 +186,9 @@ class TumourModel(nn.Module):
 
     def forward(self, f1: Tensor, f2: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return F2 with the density fused in, and the answers; `place` is that of D and rho in their ranges."""
-        diffusivity, growth, place = self.parameter(f2)
-        density = self.growth(self.density(f1, f2), diffusivity[:, :, None, None], growth[:, :, None, None])
+        first = self.density(f1, f2)
+        diffusivity, growth, place = self.parameter(f2, first)
+        density = self.growth(first, diffusivity[:, :, None, None], growth[:, :, None, None])
         answers = {
             "density": density,
             "D_mm2_per_day": diffusivity,

@@ -25,8 +25,10 @@ from physedge.models.physnet import TumourModel
 from physedge.train.lesions import Grafted, outside_of_brain
 
 MASS_WEIGHT, REGION_WEIGHT, SMOOTH_WEIGHT, STEP_WEIGHT, PRIOR_WEIGHT = 0.1, 0.1, 0.01, 0.05, 0.01
-LOCATION_WEIGHT, OUTSIDE_WEIGHT, RATIO_WEIGHT = 1.0, 0.1, 0.05
+LOCATION_WEIGHT, OUTSIDE_WEIGHT, RATIO_WEIGHT = 1.0, 0.1, 0.3
 LEAST_TUMOUR_MASS, MOST_TUMOUR_MASS, LEAST_CONCENTRATION = 0.005, 0.25, 0.5
+# A front that nothing of reaches one half is none: D / rho cannot be seen.
+_LEAST_PEAK = 0.5
 # A mass of this share counts as one.
 _MASS_UNIT = 0.002
 _TINY = 1e-6
@@ -70,7 +72,10 @@ def location_loss(density: Tensor, known: Tensor, truth: Tensor) -> Tensor:
 
 
 def graft_loss(block: TumourModel, density: Tensor, place: Tensor, grafted: Grafted) -> Tensor:
-    """The weighted sum of L_loc and of the squared error of log(D / rho).
+    """The weighted sum of L_loc and of the squared error of log(D / rho) where a front is seen.
+
+    Cells of which nothing is known count the less the denser they are answered, by (1 - u_0)²: what the network takes
+    for a tumour in a picture with one may be that tumour, and is not held against it.
 
     Args:
         block: Of the network that answered.
@@ -80,8 +85,12 @@ def graft_loss(block: TumourModel, density: Tensor, place: Tensor, grafted: Graf
     """
     values = block.parameter.low + block.parameter.span * place
     missed = values[:, :1] - values[:, 1:] - grafted.log_ratio
-    located = location_loss(density, grafted.known, grafted.density)
-    return LOCATION_WEIGHT * located + RATIO_WEIGHT * missed.square().mean()
+    seen = (grafted.density.amax(dim=(2, 3)) > _LEAST_PEAK).float()
+    certain = (grafted.known == 1).float()
+    known = grafted.known * torch.maximum(certain, (1.0 - density.detach()).square())
+    located = location_loss(density, known, grafted.density)
+    ratio = (missed.square() * seen).sum() / seen.sum().clamp(min=1.0)
+    return LOCATION_WEIGHT * located + RATIO_WEIGHT * ratio
 
 
 def outside_loss(density: Tensor, pictures: Tensor) -> Tensor:

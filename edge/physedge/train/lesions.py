@@ -160,7 +160,7 @@ def draw_lesions(pictures: Tensor, u: Tensor, generator: torch.Generator) -> Ten
     begins, steepness = drawn(0.1, 0.4), drawn(0.1, 0.3)
     rim = ((u - begins) / steepness).clamp(0.0, 1.0)
     has_core = (torch.rand((count, 1, 1, 1), generator=generator) < 0.5).float().to(device)
-    core = ((u - drawn(0.7, 0.95)) / 0.05).clamp(0.0, 1.0) * has_core
+    core = ((u - drawn(0.5, 0.95)) / 0.05).clamp(0.0, 1.0) * has_core
     around = ((u - 0.05) / 0.3).clamp(0.0, 1.0) * (1.0 - rim)
     height, width = u.shape[2:]
     coarse = torch.randn((count, 1, max(2, height // 6), max(2, width // 6)), generator=generator).to(device)

@@ -7,13 +7,17 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from physedge.models.blocks.convolution import upsampled
+from physedge.models.blocks.front import FrontReading, crossing
 from physedge_runtime.growth import GrowthSpec
 
 _WIDTH = 32
 # A picture begins with about this density everywhere, so that neither the mass hinge nor the sigmoid is saturated.
 _FIRST_DENSITY = 0.05
+# Means over less of F2's cells than this fade to 0.
+_LEAST_CELLS = 0.1
 
 
 class DensitySigmoid(nn.Module):
@@ -52,7 +56,17 @@ class DensityHead(nn.Module):
 
 
 class ParameterHead(nn.Module):
-    """D and rho, on a logarithmic scale within their bounds: one pair a picture, one learned pair, or a frozen pair."""
+    """D and rho, on a logarithmic scale within their bounds: one pair a picture, one learned pair, or a frozen pair.
+
+    A pair of its own is read from the density's front (`FrontReading`) and from the features in three means: over the
+    picture, over the density u_0, and over its front, 4 u_0 (1 - u_0). A lesion covers some hundredths of a picture and
+    its front less, so that the mean over all of it says next to nothing of them. What is read does not move u_0:
+    where a tumour is, is learned from where it is.
+
+    Args:
+        features: Channels of F2, at half the resolution of the density.
+        spec: Of the growth.
+    """
 
     keep_float: ClassVar[bool] = True  # The map is exponential over two decades.
 
@@ -65,7 +79,8 @@ class ParameterHead(nn.Module):
         frozen = torch.tensor([spec.frozen_diffusivity_mm2_per_day, spec.frozen_growth_per_day]).log()
         self.register_buffer("frozen", (frozen - bounds[:, 0]) / (bounds[:, 1] - bounds[:, 0]), persistent=False)
         if self.mode == "image":
-            self.layers = nn.Sequential(nn.Linear(features, _WIDTH), nn.ReLU(), nn.Linear(_WIDTH, 2))
+            self.front = FrontReading(spec)
+            self.layers = nn.Sequential(nn.Linear(3 * features + 1, _WIDTH), nn.ReLU(), nn.Linear(_WIDTH, 2))
         elif self.mode == "global":
             self.pair = nn.Parameter(torch.zeros(2))
 
@@ -73,17 +88,25 @@ class ParameterHead(nn.Module):
     span: Tensor
     frozen: Tensor
 
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, features: Tensor, density: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return D in mm²/day and rho in 1/day, both (batch, 1), and both places in their ranges (batch, 2), 0 to 1.
 
         Args:
-            features: (batch, channel, row, column); pooled here.
+            features: F2, (batch, channel, row, column).
+            density: u_0, (batch, 1, 2 row, 2 column).
         """
-        pooled = features.mean(dim=(2, 3))
         if self.mode == "image":
-            place = torch.sigmoid(self.layers(pooled))
+            place = torch.sigmoid(self.layers(self._seen(features, density.detach())))
         else:
             pair = torch.sigmoid(self.pair) if self.mode == "global" else self.frozen
-            place = pair.unsqueeze(0) + 0.0 * pooled[:, :2]  # in a free batch, every picture its own
+            place = pair.unsqueeze(0) + 0.0 * density.mean(dim=(2, 3))  # in a free batch, every picture its own
         values = torch.exp(self.low + self.span * place)
         return values[:, :1], values[:, 1:], place
+
+    def _seen(self, features: Tensor, density: Tensor) -> Tensor:
+        """(batch, 3 channel + 1)."""
+        front = crossing(density)
+        weights = functional.avg_pool2d(torch.cat([density, front], dim=1), 2).flatten(2)
+        weights = weights / (weights.sum(dim=2, keepdim=True) + _LEAST_CELLS)
+        places = weights @ features.flatten(2).transpose(1, 2)
+        return torch.cat([features.mean(dim=(2, 3)), places.flatten(1), self.front(density)], dim=1)
