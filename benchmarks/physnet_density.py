@@ -4,7 +4,8 @@
 
 Lesions of the set's validation part are set into validation pictures; the training saw neither. On those without a
 tumour of their own everything is known: the overlap 2 sum(u v) / sum(u² + v²) of u_0 with the density, the share of
-lesions of which the densest cell is found, and the correlation of D / rho. Without a lesion set in, there is the mass
+lesions of which the densest cell is found, and the correlation of D / rho, with what the front of the known density
+tells of it beside. Without a lesion set in, there is the mass
 by class and the share of it in the scalp and outside of the head. `--sheet` draws u_0 on every third picture: for the
 eye, and not to be handed on, since they are pictures of patients.
 """
@@ -21,6 +22,7 @@ from machine import machine_line
 from numpy.typing import NDArray
 
 from physedge.deploy.network import load_weights
+from physedge.models.blocks.front import FrontReading
 from physedge.models.physnet import PhysNet
 from physedge.models.registry import factory_options, find
 from physedge.train.inputs import Normaliser, planar
@@ -88,8 +90,15 @@ def _print_known(
     ):
         one = mean_interval(figures, generator=rng)
         print(f"- {name}: {one.estimate:.3f} ({max(one.low, 0):.3f} to {min(one.high, 1):.3f})")
-    correlation = np.corrcoef(ratio, grafted.log_ratio[large, 0].numpy())[0, 1]
-    print(f"- correlation of log(D / rho) with the truth: {correlation:.3f}\n")
+    truth = grafted.log_ratio[large, 0].numpy()
+    missed = float(np.sqrt(np.mean((ratio - truth) ** 2)))
+    print(f"- correlation of log(D / rho) with the truth: {np.corrcoef(ratio, truth)[0, 1]:.3f}")
+    print(f"- it misses log(D / rho) by {missed:.2f} (root of the mean square), whose spread is {truth.std():.2f}")
+    front = FrontReading(network.block.spec)
+    for name, density_read in (("the known density", v), ("u_0", u)):
+        read = front(density_read)[:, 0].numpy()
+        print(f"- correlation of what the front of {name} tells: {np.corrcoef(read, truth)[0, 1]:.3f}")
+    print()
 
 
 def _print_own(

@@ -3,8 +3,8 @@
     python benchmarks/physnet_speed.py --size 224
 
 Times are CPU time of one thread, in one interleaved run; weights are untrained, which changes no time. The growth block
-is measured twice: exported alone (density, D and rho in), with the cost of a call of its own; and inside the network,
-as what the same network saves whose density stands still.
+is measured three times: exported alone (density, D and rho in), with the cost of a call of its own; inside the network,
+as what the same network saves whose density stands still; and by OpenVINO's own counters of the operators in it.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from physedge.models.blocks.growth import Growth
 from physedge.models.registry import factory_options, find
 from physedge.models.reparameterise import reparameterise
 from physedge_calibrate.bench import run_bench
+from physedge_calibrate.profile import profile_graph
 from physedge_calibrate.quantize import quantize_unsigned
 from physedge_export.graph import TracedGraph
 from physedge_export.passes.table import apply_passes
@@ -86,15 +87,17 @@ def main() -> None:
     print(f"INT8 with 16 pictures: {time.process_time() - cpu:.1f} s CPU, {quantised.int8_mac_share:.1%} of the MACs")
     outputs = {output.name: output.shape for output in traced.outputs}
 
-    def opened(graph: Graph, engine: str) -> object:
-        request = EngineRequest(
+    def asked_for(graph: Graph) -> EngineRequest:
+        return EngineRequest(
             graph=graph.data,
             graph_sha256=hashlib.sha256(graph.data).hexdigest(),
             input_shape=(1, *frame.shape),
             outputs=outputs,
             threads=1,
         )
-        return open_engine(engine, request).__enter__()
+
+    def opened(graph: Graph, engine: str) -> object:
+        return open_engine(engine, asked_for(graph)).__enter__()
 
     full, int8 = (
         Graph(entry="fp32", precision="fp32", data=traced.model),
@@ -109,14 +112,15 @@ def main() -> None:
     without = f"openvino {standing.entry}"
     candidates[without] = partial(opened(standing, "openvino").infer, frames[0][np.newaxis])  # type: ignore[attr-defined]
     core = openvino.Core()
-    block = core.compile_model(core.read_model(growth_graph(growth)), "CPU", {"INFERENCE_NUM_THREADS": 1})
-    state = {
-        "u": rng.random((1, 1, growth.cells, growth.cells)).astype(np.float32),
-        "D": np.full((1, 1, 1, 1), 0.1, np.float32),
-        "rho": np.full((1, 1, 1, 1), 0.01, np.float32),
-    }
-    request = block.create_infer_request()
-    candidates["openvino growth block"] = partial(request.infer, state)
+    as_the_runtime = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
+    alone = core.compile_model(core.read_model(growth_graph(growth)), "CPU", as_the_runtime).create_infer_request()
+    for name, values in (
+        ("u", rng.random((1, 1, growth.cells, growth.cells))),
+        ("D", np.full((1, 1, 1, 1), 0.1)),
+        ("rho", np.full((1, 1, 1, 1), 0.01)),
+    ):
+        alone.set_tensor(name, openvino.Tensor(values.astype(np.float32)))
+    candidates["openvino growth block"] = alone.infer
     bench = run_bench(candidates, rounds=asked.rounds, generator=np.random.default_rng(0))
     times = {timing.name: timing.cpu_median_ms for timing in bench.timings}
     print(f"{asked.model} at {asked.size}x{asked.size}, {growth.integrator}, {asked.rounds} rounds\n")
@@ -125,10 +129,16 @@ def main() -> None:
         base = times.get(f"{name.split()[0]} fp32", value)
         print(f"| {name} | {value:.2f} | {base / value:.2f}x |")
     whole = times["openvino fp32"]
+    profile = profile_graph("openvino", asked_for(full), frames[0][np.newaxis], rounds=asked.rounds)
+    counted = profile.by_module(depth=2)
     print(
         f"\ngrowth block, of the network's time: {times['openvino growth block'] / whole:.2%} alone with a call of its "
-        f"own, {(whole - times[without]) / whole:.2%} inside the network"
+        f"own; {(whole - times[without]) / whole:.2%} as what a density that stands still saves; "
+        f"{counted['block.growth'] / profile.sum_ms:.2%} by the counters ({profile.sentence()})"
     )
+    for module, milliseconds in counted.items():
+        if module.startswith("block."):
+            print(f"- {module}: {milliseconds:.3f} ms, {milliseconds / profile.sum_ms:.2%}")
     print(machine_line())
 
 

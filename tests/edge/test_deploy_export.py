@@ -10,6 +10,7 @@ from disks import disk_pair, write_disks
 
 from physedge.deploy.export import ExportOptions, ExportReport, export
 from physedge.deploy.network import NetworkChoice
+from physedge.deploy.options import with_project_data
 from physedge.deploy.verify import verify
 from physedge_calibrate.tolerance import standard
 from physedge_runtime import Segmentation, Verdict, load
@@ -164,6 +165,36 @@ def test_evaluation_pictures_hidden_in_the_calibration_set_are_a_leak(home: Path
 def test_int8_without_calibration_is_refused_before_any_work(home: Path) -> None:
     with pytest.raises(UsageError, match="PE-EXPORT-002"):
         export(options(home, precision="int8"))
+
+
+PROJECT = 'model = "red_network:red"\nspec = "spec.toml"\n'
+
+
+def test_export_takes_the_data_of_the_project_and_says_so(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(home)
+    project = home / "physedge.toml"
+    project.write_text(f'{PROJECT}data = "data"\n', encoding="utf-8")
+    try:
+        own = NetworkChoice()
+        for precision, calibration in (("auto", home / "data"), ("int8", home / "data"), ("fp32", None)):
+            filled, told = with_project_data(ExportOptions(choice=own, precision=precision))
+            assert (filled.data, filled.calibration, len(told)) == (home / "data", calibration, 1)
+        made = export(ExportOptions(choice=own, precision="fp32", output=home / "own.physedge", threads=1))
+        assert made.verdict is Verdict.ACCEPT
+        assert "data of physedge.toml: its val/ judges" in made.statements
+        # What is said goes before; another network has other data.
+        for said in (
+            ExportOptions(choice=own, data=home / "data"),
+            ExportOptions(choice=own, calibration=home / "data"),
+            ExportOptions(choice=NetworkChoice(model="red_network:red")),
+        ):
+            assert with_project_data(said) == (said, ())
+        # A folder that training divided tells nobody which picture is which.
+        project.write_text(f'{PROJECT}data = "data/val"\n', encoding="utf-8")
+        with pytest.raises(UsageError, match="PE-EXPORT-002"):
+            export(ExportOptions(choice=own, precision="int8"))
+    finally:
+        project.unlink()
 
 
 def test_an_unknown_precision_or_fp16_on_a_processor_is_refused(home: Path) -> None:

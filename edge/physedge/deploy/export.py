@@ -104,7 +104,9 @@ def export(options: ExportOptions, progress: Progress = no_progress, *, network:
     if calibration is not None:
         _quantise(work, traced, calibration)
     else:
-        work.statements.append("no INT8 graph was made: it needs --calib DIR, or physedge.toml with data of train/ and val/")
+        work.statements.append(
+            "no INT8 graph was made: it needs --calib DIR, or train/ and val/ in physedge.toml's data"
+        )
     with kept_workers():
         if options.target == "tensorrt":
             shipped, verdict = prepare_tensorrt(work, traced, module, calibration)

@@ -57,8 +57,8 @@ class ExportOptions:
 def with_project_data(options: ExportOptions) -> tuple[ExportOptions, tuple[str, ...]]:
     """Where neither data nor calibration is named, those of the working directory's own network.
 
-    `physedge.toml` names the folder it was trained on. Where that holds `train/` and `val/`, the first calibrates and the
-    second judges; a folder that training itself divided is left alone, since nothing here tells its parts apart.
+    `physedge.toml` names the folder it was trained on. Where that holds `train/` and `val/`, the first calibrates and
+    the second judges; a folder that training itself divided is left alone, since nothing here tells its parts apart.
 
     Returns:
         The options, and a sentence that says so where something was filled in.

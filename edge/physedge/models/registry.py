@@ -109,22 +109,22 @@ REGISTRY: dict[str, ModelEntry] = {
     "physnet": ModelEntry(
         factory="physedge.models.physnet:physnet",
         spec=_tumour("physnet"),
-        summary="classification with tumour growth inside, ResNet-18, 11,189,511 parameters",
+        summary="classification with tumour growth inside, ResNet-18, 11,197,735 parameters",
     ),
     "physnet_34": ModelEntry(
         factory="physedge.models.physnet:physnet_34",
         spec=_tumour("physnet_34"),
-        summary="classification with tumour growth inside, ResNet-34, 21,297,671 parameters",
+        summary="classification with tumour growth inside, ResNet-34, 21,305,895 parameters",
     ),
     "physnet_50": ModelEntry(
         factory="physedge.models.physnet:physnet_50",
         spec=_tumour("physnet_50"),
-        summary="classification with tumour growth inside, ResNet-50, 23,559,431 parameters",
+        summary="classification with tumour growth inside, ResNet-50, 23,592,231 parameters",
     ),
     "physnet_e": ModelEntry(
         factory="physedge.models.physnet:physnet_e",
         spec=_tumour("physnet_e"),
-        summary="classification with tumour growth inside, for small devices, 1,183,319 parameters",
+        summary="classification with tumour growth inside, for small devices, 1,187,447 parameters",
     ),
 }
 
