@@ -5,9 +5,9 @@
 Lesions of the set's validation part are set into validation pictures; the training saw neither. On those without a
 tumour of their own everything is known: the overlap 2 sum(u v) / sum(u² + v²) of u_0 with the density, the share of
 lesions of which the densest cell is found, and the correlation of D / rho, with what the front of the known density
-tells of it beside. Without a lesion set in, there is the mass
-by class and the share of it in the scalp and outside of the head. `--sheet` draws u_0 on every third picture: for the
-eye, and not to be handed on, since they are pictures of patients.
+tells of it beside. Without a lesion set in, there is the mass by class and the share of it in the scalp and outside of
+the head. `--sheet` draws u_0 on every third picture: for the eye, and not to be handed on, since they are pictures of
+patients.
 """
 
 from __future__ import annotations

@@ -108,19 +108,20 @@ def test_pictures_show_what_is_true() -> None:
 
 def test_the_set_is_read_as_class_folders(tmp_path: Path) -> None:
     out = tmp_path / "set"
-    counts = synthesize_tumour(TumourRequest(slices=12, side_px=96, val_fraction=0.25, seed=2), out)
-    assert counts == {"train": 9, "val": 3}
+    request = TumourRequest(slices=6, side_px=96, val_fraction=0.5, seed=2)
+    counts = synthesize_tumour(request, out)
+    assert counts == {"train": 3, "val": 3}
     assert class_names(out) == ("diffuse", "no_tumor", "nodular")
     assert len(read_class_folders(out / "val", class_names(out))) == 3
     with (out / "truth.csv").open() as lines:
         rows = list(csv.DictReader(lines))
-    assert len(rows) == 12
+    assert len(rows) == 6
     row = next(row for row in rows if row["kind"] == "diffuse")
     with np.load(out / "truth" / row["split"] / "diffuse" / f"{row['name']}.npz") as truth:
         assert truth["density"].shape == (2, 96, 96)
         assert float(truth["D_mm2_per_day"]) == pytest.approx(float(row["D_mm2_per_day"]), rel=1e-5)
     again = tmp_path / "again"
-    synthesize_tumour(TumourRequest(slices=12, side_px=96, val_fraction=0.25, seed=2), again)
+    synthesize_tumour(request, again)
     for path in sorted(out.rglob("*.*")):
         assert path.read_bytes() == (again / path.relative_to(out)).read_bytes()
     with pytest.raises(UsageError, match="PE-SYNTH-003"):
