@@ -155,7 +155,7 @@ def test_from_folders_to_a_stream(
 ) -> None:
     """Train, export with a verdict, verify, stream a folder: as a person types it."""
     monkeypatch.chdir(tmp_path)
-    size = ("--size", "32", "--epochs", "2", "--batch", "8", "--accelerator", "cpu", "--devices", "1")
+    size = ("--size", "32", "--epochs", "1", "--batch", "16", "--accelerator", "cpu", "--devices", "1")
     assert _run("train", "physnet_e", "--data", str(task), *size, "--growth", "none_class=none") == 0
     assert _run("export", "--target", "onnxruntime", "--precision", "fp32") == 0  # on the data that train named
     printed = capsys.readouterr()
