@@ -1,7 +1,7 @@
 // The resize by AVX2 and by plain loops, on random frames and forms: prints how many pictures were the same, or the
 // first that was not.
 #include <cstdio>
-#include <cstring>
+#include <cstdlib>
 #include <random>
 #include <vector>
 
