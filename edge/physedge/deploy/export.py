@@ -103,7 +103,7 @@ def export(options: ExportOptions, progress: Progress = no_progress, *, network:
         work.data["evaluation"] = data_record("evaluation", [sample.image_path for sample in samples])
     if calibration is not None:
         _quantise(work, traced, calibration)
-    else:
+    elif options.precision == "auto":
         work.statements.append(
             "no INT8 graph was made: it needs --calib DIR, or train/ and val/ in physedge.toml's data"
         )
