@@ -172,9 +172,9 @@ def main() -> None:
         for name, values in series.items():
             print(f"{title}; {name}, {unit}: " + ", ".join(f"{key} {value:.1f}" for key, value in values.items()))
             axes.plot(list(values), list(values.values()), marker="o", label=name)
-        axes.set(
-            xlabel=title, ylabel=unit, ylim=(0, None), xticks=sorted({key for row in series.values() for key in row})
-        )
+        highest = max(value for row in series.values() for value in row.values())
+        ticks = sorted({key for row in series.values() for key in row})
+        axes.set(xlabel=title, ylabel=unit, ylim=(0, 1.1 * highest), xticks=ticks)
         axes.legend(fontsize=8)
         axes.grid(alpha=0.25)
     figure.suptitle(f"{arguments.model} on {arguments.engine}; {line}", fontsize=9)
