@@ -37,11 +37,14 @@ class Trust:
         state: `ok`, `doubtful` or `void`; a void answer must not be shown.
         reason: Names of the signals that decided, empty for `ok`.
         signals: Every signal's value, by name.
+        places: Of the signals that decided and have several values, as one for each electrode, which one it was,
+            counted from 1.
     """
 
     state: TrustState = TrustState.OK
     reason: str = ""
     signals: dict[str, float] = field(default_factory=dict)
+    places: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -95,22 +95,28 @@ class TrustJudge:
         for name, answer in outputs.items():
             if not np.isfinite(answer).all():
                 return Trust(state=TrustState.VOID, reason=f"{name} is not finite", signals=values)
-        details = {name: self._which(name, outputs) for name in values}
+        places = {name: place for name in values if (place := _place(outputs[PREFIX + name])) is not None}
+        details = {name: f"{self._each(name)} {place}: " for name, place in places.items()}
         if (distance := distance or self.distance(inputs)) is not None:
             values[INPUT], statistic = distance
             details[INPUT] = f"{statistic}: "
-        return judge_signals(values, self._signals, details)
+        return judge_signals(values, self._signals, details, places)
 
-    def _which(self, name: str, outputs: Outputs) -> str:
-        """Of a signal with several values, the one that counts: counted from 1, as electrodes are."""
-        values, spec = outputs[PREFIX + name], self._signals.get(name)
-        if values.size == 1:
-            return ""
-        return f"{(spec.each if spec else '') or 'value'} {int(np.argmax(values)) + 1}: "
+    def _each(self, name: str) -> str:
+        spec = self._signals.get(name)
+        return (spec.each if spec else "") or "value"
+
+
+def _place(values: NDArray[np.float32]) -> int | None:
+    """Of a signal with several values, the one that counts: counted from 1, as electrodes are."""
+    return None if values.size == 1 else int(np.argmax(values)) + 1
 
 
 def judge_signals(
-    values: Mapping[str, float], limits: Mapping[str, SignalSpec], details: Mapping[str, str] | None = None
+    values: Mapping[str, float],
+    limits: Mapping[str, SignalSpec],
+    details: Mapping[str, str] | None = None,
+    places: Mapping[str, int] | None = None,
 ) -> Trust:
     """Hold signals against their limits.
 
@@ -118,8 +124,9 @@ def judge_signals(
         values: Signal by name.
         limits: Their limits by name; a signal without any is reported and decides nothing.
         details: What stands before a signal's reason.
+        places: Of signals with several values, the one that counts.
     """
-    found: dict[TrustState, list[str]] = {TrustState.VOID: [], TrustState.DOUBTFUL: []}
+    found: dict[TrustState, list[tuple[str, str]]] = {TrustState.VOID: [], TrustState.DOUBTFUL: []}
     for name, value in values.items():
         spec = limits.get(name)
         if spec is None:
@@ -127,9 +134,15 @@ def judge_signals(
         for state, limit in ((TrustState.VOID, spec.void_above), (TrustState.DOUBTFUL, spec.doubtful_above)):
             if limit is not None and not value <= limit:  # written so that NaN fails
                 words = spec.reason or name.replace("_", " ")
-                found[state].append(f"{(details or {}).get(name, '')}{words} ({name} {value:.3g} above {limit:.3g})")
+                before = (details or {}).get(name, "")
+                found[state].append((name, f"{before}{words} ({name} {value:.3g} above {limit:.3g})"))
                 break
     for state, reasons in found.items():
         if reasons:
-            return Trust(state=state, reason="; ".join(reasons[:_MOST_SHOWN_REASONS]), signals=dict(values))
+            return Trust(
+                state=state,
+                reason="; ".join(reason for _, reason in reasons[:_MOST_SHOWN_REASONS]),
+                signals=dict(values),
+                places={name: (places or {})[name] for name, _ in reasons if name in (places or {})},
+            )
     return Trust(signals=dict(values))

@@ -19,7 +19,8 @@ CHECK = ForwardCheck(tank=TANK, protocol=PROTOCOL)
 
 
 def difference_of(number: int) -> tuple[np.ndarray, np.ndarray]:
-    sample = Simulator(tank=TANK, protocol=PROTOCOL, scenario=Scenario(errors=()), seed=4).sample(number)
+    scenario = Scenario(errors=(), small_share=0.0)
+    sample = Simulator(tank=TANK, protocol=PROTOCOL, scenario=scenario, seed=4).sample(number)
     reference, frame = sample.voltages
     return (frame - reference) * BODY.frame / reference, sample.phantom.image()
 

@@ -8,6 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.client import HTTPResponse
 from typing import Any
 
@@ -17,8 +18,8 @@ from debian import program
 from mjpeg_server import MjpegCamera
 from stream_fakes import FakeNet, answer_to, picture
 
-from physedge_runtime.frame import Frame
-from physedge_runtime.results import Result, Signal, Trust, TrustState
+from physedge_runtime.frame import Frame, VoltageSpec
+from physedge_runtime.results import Reconstruction, Result, Signal, StageTimes, Trust, TrustState
 from physedge_runtime.sinks.serve import ServeSink
 from physedge_runtime.sources.opencv import import_opencv
 from physedge_runtime.stream import StreamedFrame, StreamInfo, Withdrawal
@@ -168,20 +169,23 @@ def test_beyond_the_loopback_a_token_is_needed() -> None:
         sink.close()
 
 
-def test_what_the_page_says_through_a_cameras_life() -> None:
-    """Live, lost, live again, doubtful, void, safe state, and the end of the program: all read off the page."""
+def open_browser() -> Any:
+    """Chromium without a window."""
     webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
     chromium, driver = program("chromium", "chromium"), program("chromedriver", "chromium-driver")
     options = webdriver.ChromeOptions()
     options.binary_location = str(chromium)
     for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1280,800"):
         options.add_argument(argument)
-    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(driver)))
+    return webdriver.Chrome(options=options, service=webdriver.ChromeService(str(driver)))
+
+
+def test_what_the_page_says_through_a_cameras_life() -> None:
+    """Live, lost, live again, doubtful, void, safe state, and the end of the program: all read off the page."""
+    browser = open_browser()
     mood = {"trust": Trust()}
 
     def respond(frame: Frame) -> Result:
-        from dataclasses import replace
-
         if mood["trust"].reason == "break":
             raise RuntimeError("device lost")
         return replace(answer_to(frame), trust=mood["trust"])
@@ -220,3 +224,37 @@ def test_what_the_page_says_through_a_cameras_life() -> None:
         assert errors == []
     finally:
         browser.quit()
+
+
+def test_the_page_names_and_marks_the_electrode_that_fell_off() -> None:
+    spec = VoltageSpec(count=208, electrodes=16, protocol="adjacent", reference=True)
+    reason = "electrode 5: its voltages do not fit the others, and the image is made without them"
+    trust = Trust(
+        state=TrustState.DOUBTFUL, reason=reason, signals={"electrode": 3.4, "order": 0.02}, places={"electrode": 5}
+    )
+    frame = Frame(pixels=np.zeros((2, 208), np.float32), frame_id=1, captured_ns=0)
+    stages = StageTimes(inference_ms=2.0)
+    result = Reconstruction(
+        frame_id=1, captured_ns=0, age_ms=2.0, stages=stages, image=np.zeros((64, 64), np.float32), unit="1"
+    )
+    item = replace(shown(1), frame=frame, result=replace(result, trust=trust), trust=trust, stages=stages)
+    sink, browser = ServeSink("127.0.0.1", 0), open_browser()
+    try:
+        sink.open(replace(INFO, voltage_spec=spec))
+        sink.write(item)
+        browser.get(sink.url)
+        sentence = browser.find_element("id", "sentence")
+        until(lambda: sentence.text == f"Doubtful: {reason}")
+        assert "electrode 5" in browser.find_element("id", "signals").text
+        # Electrode 5 of 16, counter-clockwise from the top, stands at the left; number 13 at the right is as it was.
+        red = (
+            "const [x, y] = arguments, c = document.getElementById('picture'), s = c.width / 480;"
+            "const at = c.getContext('2d').getImageData((x - 8) * s, (y - 8) * s, 16 * s, 16 * s).data;"
+            "for (let i = 0; i < at.length; i += 4) if (at[i] > 200 && at[i + 2] < 60 && at[i + 1] < 150) return true;"
+            "return false;"
+        )
+        until(lambda: browser.execute_script(red, 228 - 182, 216))
+        assert not browser.execute_script(red, 228 + 182, 216)
+    finally:
+        browser.quit()
+        sink.close()

@@ -54,6 +54,9 @@ def test_of_a_signal_with_several_values_the_largest_is_named_by_its_place() -> 
     state, reason = judge(electrode=[0.1, 0.2, 4.0, 0.3])
     assert state is TrustState.DOUBTFUL
     assert reason == "electrode 3: does not fit the others (electrode 4 above 3)"
+    trusting = TrustJudge(TrustRecord(signals=LIMITS), SPEC)
+    assert trusting.judge(outputs(electrode=[0.1, 0.2, 4.0, 0.3]), GREY).places == {"electrode": 3}
+    assert trusting.judge(outputs(electrode=[0.1, 0.2, 2.0, 0.3]), GREY).places == {}
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

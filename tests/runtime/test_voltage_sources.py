@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 
 from physedge_runtime.errors import SourceError, UsageError
 from physedge_runtime.frame import Frame, VoltageSpec
-from physedge_runtime.results import Reconstruction, StageTimes
+from physedge_runtime.results import Reconstruction, StageTimes, Trust, TrustState
 from physedge_runtime.sinks.tank import draw_tank, electrode_centres, physical_image
 from physedge_runtime.sources.base import Measuring, Source, SourceEnded
 from physedge_runtime.sources.table import open_source
@@ -155,3 +156,18 @@ def test_the_picture_shows_the_change_where_it_is() -> None:
         assert red > blue + 50
         assert drawn[216, 228].min() > 230
     assert draw_tank(cv2, None, SPEC)[216, 228].max() < 40
+
+
+def test_the_picture_crosses_the_suspect_electrode_out() -> None:
+    cv2 = pytest.importorskip("cv2")
+    image = np.zeros((64, 64), np.float32)
+    clean = Reconstruction(frame_id=0, captured_ns=0, age_ms=0, stages=StageTimes(), image=image, unit="1")
+    trust = Trust(state=TrustState.DOUBTFUL, reason="electrode 3: ...", places={"electrode": 3})
+    marked = draw_tank(cv2, replace(clean, trust=trust), SPEC)
+    changed = np.argwhere((marked != draw_tank(cv2, clean, SPEC)).any(axis=2))
+    # Electrode 3 of 8, counter-clockwise from the top, stands at the left.
+    assert changed.size
+    assert changed[:, 1].max() < 60
+    assert abs(changed[:, 0].mean() - 216) < 6
+    blue, _, red = (marked[216, :60].astype(int)).T
+    assert (red > blue + 150).any()

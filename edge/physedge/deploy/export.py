@@ -19,7 +19,7 @@ from physedge.deploy.pack import CARD_ENTRY, Contents, GoldenSet, answer_golden,
 from physedge.deploy.progress import Progress, no_progress
 from physedge.deploy.tensorrt_station import deliver_for_tensorrt, prepare_tensorrt
 from physedge.deploy.traced import trace_network
-from physedge.deploy.trust import CleanFrames, fit_trust, signal_limits, trust_sentence, watch_inputs
+from physedge.deploy.trust import CleanFrames, SignalWatch, fit_trust, signal_limits, trust_sentence, watch_inputs
 from physedge.deploy.work import Work, where_card_lies
 from physedge_calibrate.evaluate import Sample, read_samples
 from physedge_calibrate.metrics.table import metric_for
@@ -259,7 +259,10 @@ def _fit_trust(
     usual = calibration.inputs if calibration is not None else ()
     clean = None
     if watch := work.watches.get(entry):
-        clean = CleanFrames(watch, tuple(sample.group for sample in work.samples), usual, "evaluation frames")
+        groups = [sample.group for sample in work.samples]
+        others = _watch_other_kinds(work, entry, watch)
+        described = "evaluation frames, other kinds of bodies included," if others else "evaluation frames"
+        clean = CleanFrames(watch, (*groups, *others), usual, described)
     elif calibration is not None:
         with work.progress("taking down the trust signals", len(usual)) as advance:
             watch = watch_inputs(work.court(), work.graphs[0], usual, advance)
@@ -268,6 +271,21 @@ def _fit_trust(
     trust = fit_trust(work.network.spec, outputs, declared_signals(module), clean, work.options.false_alarm_rate)
     work.statements.append(trust_sentence(trust))
     return trust
+
+
+def _watch_other_kinds(work: Work, entry: str, watch: SignalWatch) -> list[str]:
+    """Take down the signals of simulated bodies of other kinds, too, which limits must let pass; the kind of each."""
+    voltages, data = work.network.spec.voltages, work.options.data
+    if voltages is None or data is None:
+        return []
+    from physedge.data.voltage_kinds import read_clean_kinds
+
+    kinds = read_clean_kinds(data, voltages)
+    (graph,) = (graph for graph in work.graphs if graph.entry == entry)
+    frames = [sample.picture() for samples in kinds.values() for sample in samples]
+    with work.progress("taking down the signals of other kinds of bodies", len(frames)) as advance:
+        watch.extend(watch_inputs(work.court(), graph, frames, advance))
+    return [kind for kind, samples in kinds.items() for _ in samples]
 
 
 def _pack(

@@ -58,7 +58,7 @@ class UnfoldHead(nn.ConvTranspose2d):
 
 
 class UNetRefinement(Refinement):
-    """Four resolutions; sees the linear images of all strengths and where the border is."""
+    """Four resolutions; sees the linear images of all priors, where the border is, and how strong they are."""
 
     place: Tensor
 
@@ -66,7 +66,7 @@ class UNetRefinement(Refinement):
         super().__init__()
         fine, middle, coarse = WIDTHS
         self.fold = nn.Sequential(
-            nn.Conv2d(len(STRENGTHS) + 1, fine, 4, stride=2, padding=1, bias=False), nn.BatchNorm2d(fine), nn.ReLU()
+            nn.Conv2d(len(STRENGTHS) + 2, fine, 4, stride=2, padding=1, bias=False), nn.BatchNorm2d(fine), nn.ReLU()
         )
         self.encode1 = _Pair(fine, fine)
         self.encode2 = _Pair(fine, middle)
@@ -76,11 +76,12 @@ class UNetRefinement(Refinement):
         self.head = UnfoldHead(fine)
         self.register_buffer("place", _radius(), persistent=False)
 
-    def forward(self, linear: Tensor, difference: Tensor, operator: ForwardOperator) -> Tensor:
+    def forward(self, linear: Tensor, difference: Tensor, operator: ForwardOperator, strength: Tensor) -> Tensor:
         """See `Refinement`; differences are seen through the linear images alone."""
         _ = difference, operator
         place = self.place.expand(linear.shape[0], 1, *linear.shape[2:])
-        first = self.encode1(self.fold(torch.cat([linear, place], dim=1)))
+        plane = strength.expand(-1, 1, *linear.shape[2:])
+        first = self.encode1(self.fold(torch.cat([linear, place, plane], dim=1)))
         second = self.encode2(functional.max_pool2d(first, 2))
         third = self.encode3(functional.max_pool2d(second, 2))
         answer: Tensor = self.head(self.decode1(self.decode2(third, second), first))

@@ -22,7 +22,10 @@ _FOLD = 2
 
 
 class _Prior(nn.Sequential):
-    """Three convolutions; the last begins at 0, so that the first image is the linear one."""
+    """Three convolutions; the last begins at 0, so that the first image is the linear one.
+
+    Takes in the image, the step's gradient, and a plane of the image's strength.
+    """
 
     def __init__(self) -> None:
         last = nn.Conv2d(WIDTH, _FOLD**2, 3, padding=1)
@@ -30,7 +33,7 @@ class _Prior(nn.Sequential):
         nn.init.zeros_(last.bias)  # type: ignore[arg-type]
         super().__init__(
             nn.PixelUnshuffle(_FOLD),
-            nn.Conv2d(2 * _FOLD**2, WIDTH, 3, padding=1),
+            nn.Conv2d(3 * _FOLD**2, WIDTH, 3, padding=1),
             nn.ReLU(),
             nn.Conv2d(WIDTH, WIDTH, 3, padding=1),
             nn.ReLU(),
@@ -47,12 +50,14 @@ class UnrolledRefinement(Refinement):
         self.priors = nn.ModuleList(_Prior() for _ in range(STEPS))
         self.step = nn.Parameter(torch.full((STEPS,), _FIRST_STEP).expm1().log())
 
-    def forward(self, linear: Tensor, difference: Tensor, operator: ForwardOperator) -> Tensor:
+    def forward(self, linear: Tensor, difference: Tensor, operator: ForwardOperator, strength: Tensor) -> Tensor:
         """See `Refinement`."""
         image = linear[:, :1]
+        plane = strength.expand(-1, 1, *linear.shape[2:])
         for number, prior in enumerate(self.priors):
             gradient = operator.gradient(image, difference)
-            image = image - prior(torch.cat([image, functional.softplus(self.step[number]) * gradient], dim=1))
+            step = functional.softplus(self.step[number]) * gradient
+            image = image - prior(torch.cat([image, step, plane], dim=1))
         return image - linear[:, :1]
 
 

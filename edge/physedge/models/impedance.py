@@ -11,7 +11,15 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from physedge.models.blocks.impedance import NEVER, Doubts, ForwardOperator, InFloat, LinearImages, VoltageDifference
+from physedge.models.blocks.impedance import (
+    NEVER,
+    Doubts,
+    ForwardOperator,
+    InFloat,
+    LinearImages,
+    UnitSize,
+    VoltageDifference,
+)
 from physedge.physics.eit.embed import STRENGTHS, EmbeddedPhysics, embed, protocol_of, rank_of
 from physedge.physics.eit.pixels import IMAGE_PX
 from physedge_runtime.errors import UsageError
@@ -27,21 +35,22 @@ class DiskOutput(nn.Module):
 
     keep_float: ClassVar[bool] = True
 
-    def forward(self, linear: Tensor, change: Tensor, mask: Tensor) -> Tensor:
-        """(batch, 1, height, width)."""
-        return (linear + change) * mask
+    def forward(self, linear: Tensor, change: Tensor, size: Tensor, mask: Tensor) -> Tensor:
+        """(batch, 1, height, width); `change` is in units of `size`."""
+        return (linear + change * size) * mask
 
 
 class Refinement(nn.Module):
-    """The learned part: from linear images and differences to an image."""
+    """The learned part: from linear images and differences, both in units of the linear image's size, to an image."""
 
-    def forward(self, linear: Tensor, difference: Tensor, operator: ForwardOperator) -> Tensor:
-        """What is added to the first linear image, (batch, 1, height, width).
+    def forward(self, linear: Tensor, difference: Tensor, operator: ForwardOperator, strength: Tensor) -> Tensor:
+        """What is added to the first linear image, (batch, 1, height, width), in the same units.
 
         Args:
             linear: (batch, strength, height, width).
             difference: (batch, voltage).
             operator: The linearised body.
+            strength: (batch, 1, 1, 1), from 0 for weak images to 1.
         """
         raise NotImplementedError
 
@@ -68,6 +77,7 @@ class ImpedanceNetwork(nn.Module):
         protocol, rank = protocol_of(voltages), rank_of(voltages.count)
         self.voltages = voltages
         self.difference = VoltageDifference(voltages)
+        self.unit_size = UnitSize()
         self.linear = LinearImages(voltages, side_px=IMAGE_PX, strengths=len(STRENGTHS), rank=rank)
         self.operator = ForwardOperator(voltages, side_px=IMAGE_PX, rank=rank)
         self.doubts = Doubts(voltages, protocol)
@@ -81,15 +91,16 @@ class ImpedanceNetwork(nn.Module):
     def load_physics(self, physics: EmbeddedPhysics | None = None) -> None:
         """Fill in the body's physics; computed here where None, some seconds."""
         physics = physics or embed(self.voltages)
-        for part in (self.difference, self.linear, self.operator):
+        for part in (self.difference, self.linear, self.operator, self.doubts):
             part.load(physics)
         self.deviation.copy_(torch.from_numpy(physics.deviation))
 
     def reconstruct(self, difference: Tensor, left_out: Tensor) -> tuple[Tensor, Tensor]:
         """Image and linear image, both (batch, 1, height, width), without the electrodes that are left out."""
         linear = self.linear(difference, left_out)
-        change = self.refinement(linear, difference, self.operator)
-        return self.output(linear[:, :1], change, self.linear.mask), linear[:, :1]
+        scaled, size, strength = self.unit_size(linear, self.linear.mask)
+        change = self.refinement(scaled, difference / size.flatten(1), self.operator, strength)
+        return self.output(linear[:, :1], change, size, self.linear.mask), linear[:, :1]
 
     def forward(self, voltages: Tensor) -> dict[str, Tensor]:
         """Named answers of volts (batch, 2, voltage), the reference first.
@@ -129,7 +140,7 @@ class ImpedanceNetwork(nn.Module):
         limit = float(self.doubts.limit)
         signals = {
             "electrode": SignalSpec(
-                reason="its voltages do not fit the others",
+                reason="its voltages do not fit the others, and the image is made without them",
                 each="electrode",
                 doubtful_above=limit if limit < NEVER else None,
             ),

@@ -21,6 +21,7 @@ from torch import Tensor
 from physedge.models.impedance import ImpedanceNetwork
 from physedge.physics.eit.embed import protocol_of
 from physedge.physics.eit.symmetry import symmetries
+from physedge.train.turned_bodies import changed_frames
 
 _SHRINK = 20.0
 
@@ -122,7 +123,7 @@ def adapt(
     for _ in range(options.steps):
         drawn = known[int(torch.randint(len(known), (), generator=generator))]
         chosen = frames[torch.randperm(len(frames), generator=generator)[:count]]
-        chosen = chosen[..., torch.from_numpy(drawn.place)] * torch.from_numpy(drawn.factor)
+        chosen = changed_frames(chosen, drawn)
         none_left_out = torch.zeros(count, dtype=torch.int64)
         difference = network.difference(chosen)
         image, _linear = network.reconstruct(difference, none_left_out)

@@ -12,12 +12,14 @@ from torch import Tensor, nn
 
 from physedge.data.prepared import Advance, Example, PreparedExamples
 from physedge.data.splits import Splits, find_splits
+from physedge.data.voltage_kinds import read_clean_kinds
 from physedge.models.impedance import ImpedanceNetwork
 from physedge.physics.eit.embed import protocol_of
 from physedge.physics.eit.symmetry import symmetries
 from physedge.train.options import TrainOptions
 from physedge.train.recipe import Row
 from physedge.train.reconstruction_scores import ReconstructionScores, score_reconstruction
+from physedge.train.turned_bodies import changed_frames, changed_images
 from physedge_calibrate.voltage_frames import VoltageSample, read_declaration, read_voltage_samples
 from physedge_runtime.errors import UsageError
 from physedge_runtime.frame import VoltageSpec
@@ -27,15 +29,17 @@ PHYSICS_WEIGHT = 0.02
 """Of the forward model's part of the loss; 0 leaves the image alone."""
 
 _LEFT_OUT_SHARE = 0.15
+_LEAST_SIZE = 0.03
+"""Root mean square of ln conductivity below which a body is not held against its own size."""
 _BATCH = 128
 
 
 class ReconstructionRecipe:
     """See `physedge.train.recipe.Recipe`; the truth is float32 (height, width).
 
-    The mean squared error of the image, and `physics_weight` times that of what the error of the image would answer,
-    J (image - truth), over the variance of the differences. The misfit J image - difference itself would be a wrong
-    target: of the true image it is not 0, since the body is no linear one.
+    The squared error of the image over that of the truth, and `physics_weight` times that of what the error of the
+    image would answer, J (image - truth), over the squared differences. The misfit J image - difference itself would be
+    a wrong target: of the true image it is not 0, since the body is no linear one.
     """
 
     scores: tuple[str, ...] = ("loss", "relative_error", "correlation")
@@ -79,9 +83,13 @@ class ReconstructionRecipe:
         network.doubts.learn(differences, touches)
 
     def end(self, network: nn.Module, examples: PreparedExamples[VoltageSample]) -> bool:
-        """Learn what the trained network's images leave unexplained on clean data."""
+        """Learn what the trained network's images leave unexplained on clean data, and let other kinds of it pass."""
         assert isinstance(network, ImpedanceNetwork)
         learn_doubts(network, differences_of(network, examples))
+        for folder in self._options.data:
+            for samples in read_clean_kinds(folder, self._voltages).values():
+                others = self.prepare(samples, where="another kind of bodies", advance=lambda: None)
+                network.doubts.widen(differences_of(network, others))
         return True
 
     def loss(
@@ -92,22 +100,20 @@ class ReconstructionRecipe:
         assert isinstance(network, ImpedanceNetwork)
         frames, truths = self._changed(frames, truths, generator)
         left_out = self._left_out(len(frames), generator).to(frames.device)
-        image, _linear = network.reconstruct(network.difference(frames), left_out)
+        difference = network.difference(frames)
+        image, _linear = network.reconstruct(difference, left_out)
         error = image - truths[:, None]
-        total = error.square().sum() / (network.linear.mask.sum() * len(error))
+        total = relative_square(error, truths, network.linear.mask).mean()
         if self._physics_weight:
-            total = total + self._physics_weight * network.operator(error).square().mean() / self._variance
+            answers = network.operator(error).square().mean(dim=1)
+            scale = difference.square().mean(dim=1) + _LEAST_SIZE**2 * self._variance
+            total = total + self._physics_weight * (answers / scale).mean()
         return total
 
     def _changed(self, frames: Tensor, truths: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """The same bodies turned and mirrored, all of a batch alike."""
-        if len(self._symmetries) <= 1:
-            return frames, truths
         drawn = self._symmetries[int(torch.randint(len(self._symmetries), (), generator=generator))]
-        place, factor = torch.from_numpy(drawn.place), torch.from_numpy(drawn.factor)
-        frames = frames[..., place.to(frames.device)] * factor.to(frames.device)
-        truths = truths.flip(-1) if drawn.is_mirrored else truths
-        return frames, torch.rot90(truths, drawn.quarter_turns, dims=(-2, -1))
+        return changed_frames(frames, drawn), changed_images(truths, drawn)
 
     def _left_out(self, count: int, generator: torch.Generator) -> Tensor:
         electrode = torch.randint(1, self._voltages.electrodes + 1, (count,), generator=generator)
@@ -115,7 +121,7 @@ class ReconstructionRecipe:
         return torch.where(chosen, electrode, torch.zeros_like(electrode))
 
     def score(self, network: nn.Module, frames: Tensor, truths: Tensor) -> NDArray[np.float64]:
-        """Mean squared error, relative error and correlation of every image."""
+        """Loss of the image, relative error and correlation of every one."""
         assert isinstance(network, ImpedanceNetwork)
         image, _linear = network.reconstruct(network.difference(frames), torch.zeros(len(frames), dtype=torch.int64))
         error = (image[:, 0] - truths).flatten(1)
@@ -123,7 +129,7 @@ class ReconstructionRecipe:
         found, true = image.flatten(1)[:, inside], truths.flatten(1)[:, inside]
         found, true = found - found.mean(dim=1, keepdim=True), true - true.mean(dim=1, keepdim=True)
         product = (found * true).sum(dim=1) / (found.norm(dim=1) * true.norm(dim=1) + 1e-12)
-        loss = error.square().sum(dim=1) / inside.sum()
+        loss = relative_square(image - truths[:, None], truths, network.linear.mask)
         relative = error.norm(dim=1) / (truths.flatten(1).norm(dim=1) + 1e-12)
         return torch.stack([loss, relative, product], dim=1).double().cpu().numpy()
 
@@ -146,6 +152,18 @@ class ReconstructionRecipe:
         _ = samples
         draw_reconstruction_curves(rows, max(rows, key=self.rank), folder / "curves.png")
         draw_worst_images(scores.evaluation, folder / "worst.png")
+
+
+def relative_square(error: Tensor, truths: Tensor, mask: Tensor) -> Tensor:
+    """(sample,): squared error over the squared true image, so that weak bodies count like strong ones.
+
+    Args:
+        error: (sample, 1, height, width).
+        truths: (sample, height, width); an empty one counts as one of the least size.
+        mask: (height, width).
+    """
+    size = truths.square().sum(dim=(1, 2)) + _LEAST_SIZE**2 * mask.sum()
+    return error.square().sum(dim=(1, 2, 3)) / size
 
 
 def declared_voltages(folders: Sequence[Path]) -> VoltageSpec:

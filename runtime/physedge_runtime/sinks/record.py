@@ -120,6 +120,7 @@ def _trust(trust: Trust) -> dict[str, Any]:
         "state": str(trust.state),
         "reason": trust.reason,
         "signals": {name: _short(value) for name, value in trust.signals.items()},
+        "places": trust.places,
     }
 
 

@@ -21,6 +21,9 @@ Picture = NDArray[np.uint8]
 SIDE_PX = 480
 _CENTRE_PX, _RADIUS_PX = (228, 216), 178
 _BACKGROUND, _LINE, _TEXT, _ELECTRODE = 24, (170, 170, 170), (225, 225, 225), (66, 228, 240)
+_SUSPECT = (0, 94, 255)
+ELECTRODE = "electrode"
+"""Name of the trust signal with a value for each electrode."""
 # Red, white and blue (blue first, as OpenCV draws): more conductive is red.
 _HIGH, _ZERO, _LOW = (60.0, 60.0, 200.0), (245.0, 245.0, 245.0), (190.0, 110.0, 40.0)
 _SCALE_LEFT_PX, _SCALE_WIDTH_PX, _SCALE_TOP_PX, _SCALE_HEIGHT_PX = 446, 12, 96, 240
@@ -52,7 +55,7 @@ def draw_tank(cv2: ModuleType, result: Reconstruction | None, spec: VoltageSpec)
         _draw_image(cv2, canvas, physical_image(result.image, spec), largest)
         _draw_scale(cv2, canvas, largest, result.unit)
     cv2.circle(canvas, _CENTRE_PX, _RADIUS_PX, _LINE, 1, cv2.LINE_AA)
-    _draw_electrodes(cv2, canvas, spec)
+    _draw_electrodes(cv2, canvas, spec, suspect=0 if result is None else result.trust.places.get(ELECTRODE, 0))
     _draw_length(cv2, canvas, spec)
     return canvas
 
@@ -73,18 +76,49 @@ def colours(values: NDArray[np.floating]) -> Picture:
     return np.asarray(_ZERO + share * (end - np.array(_ZERO)), np.uint8)
 
 
-def _draw_electrodes(cv2: ModuleType, canvas: Picture, spec: VoltageSpec) -> None:
+def _draw_electrodes(cv2: ModuleType, canvas: Picture, spec: VoltageSpec, *, suspect: int) -> None:
+    """All electrodes with their numbers; the suspect one crossed out, its number whatever the others do."""
     half_deg = 180.0 * spec.cover / spec.electrodes
     for number, (x, y) in enumerate(electrode_centres(spec), start=1):
+        is_suspect = number == suspect
+        colour = _SUSPECT if is_suspect else _ELECTRODE
         angle = float(np.rad2deg(np.arctan2(-y, x)))  # OpenCV's angles run clockwise
         axes = (_RADIUS_PX + 4, _RADIUS_PX + 4)
-        cv2.ellipse(canvas, _CENTRE_PX, axes, 0, angle - half_deg, angle + half_deg, _ELECTRODE, 4, cv2.LINE_AA)
-        if spec.electrodes > 16 and number % 2 == 0:
+        width_px = 8 if is_suspect else 4
+        cv2.ellipse(canvas, _CENTRE_PX, axes, 0, angle - half_deg, angle + half_deg, colour, width_px, cv2.LINE_AA)
+        if is_suspect:
+            _draw_cross(cv2, canvas, _beside(spec, x, y, 4))
+        if spec.electrodes > 16 and number % 2 == 0 and not is_suspect:
             continue
-        reach = (_RADIUS_PX + 20) / spec.radius_m
         text = str(number)
-        place = (round(_CENTRE_PX[0] + reach * x - 4 * len(text)), round(_CENTRE_PX[1] - reach * y + 4))
-        cv2.putText(canvas, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.4, _TEXT, 1, cv2.LINE_AA)
+        right, down = _beside(spec, x, y, 24 if is_suspect else 20)
+        size, thickness = (0.6, 2) if is_suspect else (0.4, 1)
+        text_px = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, thickness)[0]
+        place = (right - text_px[0] // 2, down + text_px[1] // 2)
+        cv2.putText(
+            canvas,
+            text,
+            place,
+            cv2.FONT_HERSHEY_SIMPLEX,
+            size,
+            colour if is_suspect else _TEXT,
+            thickness,
+            cv2.LINE_AA,
+        )
+
+
+def _beside(spec: VoltageSpec, x: float, y: float, outward_px: int) -> tuple[int, int]:
+    """Column and row of a place outside the body, next to metres on its border."""
+    reach = (_RADIUS_PX + outward_px) / spec.radius_m
+    return round(_CENTRE_PX[0] + reach * x), round(_CENTRE_PX[1] - reach * y)
+
+
+def _draw_cross(cv2: ModuleType, canvas: Picture, place: tuple[int, int]) -> None:
+    column, row = place
+    for rise in (-1, 1):
+        ends = (column - 9, row - 9 * rise), (column + 9, row + 9 * rise)
+        cv2.line(canvas, *ends, (_BACKGROUND,) * 3, 5, cv2.LINE_AA)
+        cv2.line(canvas, *ends, _SUSPECT, 3, cv2.LINE_AA)
 
 
 def _draw_length(cv2: ModuleType, canvas: Picture, spec: VoltageSpec) -> None:

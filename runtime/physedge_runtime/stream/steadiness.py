@@ -68,4 +68,4 @@ class AreaWatch:
         words = f"the area left its running median ({AREA} {jump:.3g} above {self._limit:.3g})"
         reason = f"{trust.reason}; {words}" if trust.reason else words
         state = TrustState.DOUBTFUL if trust.state is TrustState.OK else trust.state
-        return Trust(state=state, reason=reason, signals=signals)
+        return replace(trust, state=state, reason=reason, signals=signals)

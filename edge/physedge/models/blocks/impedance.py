@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 _QUIET_SHARE = 0.05
 _FLOOR = 1e-12
 NEVER = 1e9
+_STRONG = 0.2
+"""Size of a linear image, in ln conductivity, from where on it counts as strong."""
 _CALM = 1.5
+_NOISE_SHARE = 0.25
 
 
 def _float(shape: tuple[int, ...]) -> Tensor:
@@ -126,6 +129,25 @@ class LinearImages(nn.Module):
         self.mask.copy_(torch.from_numpy(disk_mask(self.side_px)).float())
 
 
+class UnitSize(nn.Module):
+    """Brings linear images to a size of 1, whatever the contrast, so that a network mends weak images like strong ones.
+
+    A body of little contrast is a linear one: what is right for its image is right for a tenth of it. What a strong one
+    needs depends on its strength, which is told as a number that goes to 0 for weak images.
+    """
+
+    keep_float: ClassVar[bool] = True
+
+    def forward(self, linear: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Images (batch, strength, height, width) over their size; that size and the strength, (batch, 1, 1, 1) each.
+
+        The size is the root mean square of the first image within the mask.
+        """
+        power = (linear[:, :1] * mask).square().sum(dim=(2, 3), keepdim=True) / mask.sum()
+        size = (power + _FLOOR).sqrt()
+        return linear / size, size, size / (size + _STRONG)
+
+
 class ForwardOperator(nn.Module):
     """The linearised body: what an image answers, and what differences say of an image; in low rank."""
 
@@ -184,6 +206,7 @@ class Doubts(nn.Module):
     residual_mean: Tensor
     residual_whitener: Tensor
     limit: Tensor
+    noise: Tensor
 
     def __init__(self, spec: VoltageSpec, protocol: VoltageProtocol) -> None:
         super().__init__()
@@ -197,7 +220,12 @@ class Doubts(nn.Module):
         self.register_buffer("residual_mean", _float((spec.count,)))
         self.register_buffer("residual_whitener", _float((spec.count, spec.count)))
         self.register_buffer("limit", torch.full((), NEVER))
+        self.register_buffer("noise", _float((spec.count,)))
         self.has_pairs = len(first) > 0
+
+    def load(self, physics: EmbeddedPhysics) -> None:
+        """Take the noise over that is expected of any device."""
+        self.noise.copy_(torch.from_numpy(physics.noise))
 
     def reciprocity(self, difference: Tensor, frame: Tensor) -> Tensor:
         """(batch, 1): distance of the differences from their reciprocals, over the size of a homogeneous frame.
@@ -247,9 +275,20 @@ class Doubts(nn.Module):
         self._learn_covariance(differences, touches)
         self.limit.copy_(torch.quantile(torch.cat(worst), 1.0 - rate))
 
+    @torch.no_grad()
+    def widen(self, differences: Tensor, rate: float = 0.01) -> None:
+        """Raise the limit until at most `rate` of the clean frames of another kind of body lie beyond it.
+
+        Args:
+            differences: (sample, voltage) of bodies that the covariance was not taken from.
+            rate: Of false alarms.
+        """
+        worst = self.blame(differences).amax(dim=1)
+        self.limit.copy_(torch.maximum(self.limit, torch.quantile(worst, 1.0 - rate)))
+
     def _learn_covariance(self, differences: Tensor, touches: Tensor) -> None:
         values = differences.double()
-        precision = torch.linalg.inv(_covariance(values))
+        precision = torch.linalg.inv(self._covariance(values))
         self.blame_weight.zero_()
         self.blame_scale.fill_(1.0)
         for electrode, rows in enumerate(touches):
@@ -269,7 +308,7 @@ class Doubts(nn.Module):
         """
         values = rests.double()
         self.residual_mean.copy_(values.mean(dim=0))
-        precision = torch.linalg.inv(_covariance(values - values.mean(dim=0)))
+        precision = torch.linalg.inv(self._covariance(values - values.mean(dim=0)))
         self.residual_whitener.copy_(torch.linalg.cholesky(precision).T)
 
     def residual(self, difference: Tensor, explained: Tensor) -> Tensor:
@@ -277,14 +316,13 @@ class Doubts(nn.Module):
         rest = difference - explained - self.residual_mean
         return (rest @ self.residual_whitener.T).square().mean(dim=1, keepdim=True).sqrt()
 
+    def _covariance(self, values: Tensor) -> Tensor:
+        """(voltage, voltage) of (sample, voltage) of mean 0, with some of the device's noise in every direction.
 
-def _covariance(values: Tensor) -> Tensor:
-    """(voltage, voltage) of (sample, voltage) of mean 0, drawn a little towards its diagonal.
-
-    With fewer samples than voltages the bare one has no inverse, and its smallest directions are chance.
-    """
-    count, size = values.shape
-    bare = values.T @ values / count
-    share = min(0.5, size / (20.0 * count))
-    drawn: Tensor = (1.0 - share) * bare + share * torch.diag(bare.diagonal())
-    return drawn
+        Of too few samples the smallest directions are chance; noise gives them the least size that they can have. To
+        draw the covariance towards its own diagonal instead would give them a share of what bodies do, which is larger
+        by orders, and hide faults in it.
+        """
+        floor = torch.diag(_NOISE_SHARE * self.noise.double().square())
+        found: Tensor = values.T @ values / len(values) + floor
+        return found

@@ -93,3 +93,25 @@ def mesh_of_at_most(tank: Tank, triangles: int) -> DiskMesh:
     while (mesh := disk_mesh(tank, facets_per_electrode=facets + 1)).triangles.shape[1] <= triangles:
         facets, found = facets + 1, mesh
     return found
+
+
+def points_in_triangles(
+    points: NDArray[np.float64], triangles: NDArray[np.int64], per_side: int
+) -> NDArray[np.float64]:
+    """(2, triangle, per_side ** 2): points spread evenly over every triangle, for means over it.
+
+    Args:
+        points: (2, node).
+        triangles: (3, triangle).
+        per_side: Points along a side of the square that is folded onto the triangle.
+    """
+    steps = (np.arange(per_side) + 0.5) / per_side
+    first, second = (part.ravel() for part in np.meshgrid(steps, steps))
+    # The unit square folded onto the unit triangle: equally dense everywhere.
+    folded = first + second > 1
+    a, b = np.where(folded, 1 - first, first), np.where(folded, 1 - second, second)
+    corner = points[:, triangles]
+    at: NDArray[np.float64] = (
+        corner[:, 0, :, None] * (1 - a - b) + corner[:, 1, :, None] * a + corner[:, 2, :, None] * b
+    )
+    return at

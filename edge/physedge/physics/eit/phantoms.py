@@ -8,16 +8,23 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from physedge.physics.eit.mesh import points_in_triangles
 from physedge.physics.eit.pixels import IMAGE_PX, disk_mask, pixel_centres
 
 Points = NDArray[np.float64]
 Radius = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
-_WALL = 0.93
+_WALL = 0.97
 _CLEARANCE = 0.06
 _TRIES = 60
 _SUBPIXELS = 4
-RESISTIVE_RATIO, CONDUCTIVE_RATIO = (0.1, 0.7), (1.4, 10.0)
+RESISTIVE_RATIO, CONDUCTIVE_RATIO = (0.05, 0.7), (1.4, 20.0)
+SMALL_SIZES = (0.02, 0.1)
+_SMALL_SIZE = 0.12
+"""Below it a body is not much larger than a triangle, and needs more points in each."""
+_SMALL_WALL = 0.99
+_LARGEST = {1: 0.6, 2: 0.42}
+_LARGEST_OF_MANY = 0.3
 SHAPES = ("ellipse", "polygon", "blob", "annulus")
 UNSEEN_SHAPES = ("star", "crescent", "bar")
 
@@ -81,20 +88,45 @@ class Phantom:
             change[inclusion.contains(points)] = inclusion.log_ratio
         return change
 
-    def conductivity(self, points: Points) -> NDArray[np.float64]:
-        """Conductivity at the points (2, ...)."""
-        return self.reference(points) * np.exp(self.log_change(points))
+    def conductivity(self, points: Points, triangles: NDArray[np.int64]) -> NDArray[np.float64]:
+        """(triangle,): its mean over every triangle, so that small bodies and borders are as large as they are.
 
-    def image(self, side_px: int = IMAGE_PX) -> NDArray[np.float32]:
-        """The true image, float32 (height, width): ln of the change averaged over each pixel, 0 outside the disk."""
-        fine = np.stack(pixel_centres(side_px * _SUBPIXELS))
+        Args:
+            points: (2, node) of the mesh.
+            triangles: (3, triangle).
+        """
+        centroids = points[:, triangles].mean(axis=1)
+        reach = float(np.hypot(*(points[:, triangles] - centroids[:, np.newaxis])).max())
+        near = np.zeros(triangles.shape[1], bool)
+        for one in self.inclusions:
+            near |= np.hypot(centroids[0] - one.centre[0], centroids[1] - one.centre[1]) <= one.size + reach
+        is_small = any(one.size < _SMALL_SIZE for one in self.inclusions)
+        within = points_in_triangles(points, triangles[:, near], 6 if is_small else 3)
+        change = np.ones(triangles.shape[1])
+        change[near] = np.exp(self.log_change(within)).mean(axis=-1)
+        return self.reference(centroids) * change
+
+    def image(self, side_px: int = IMAGE_PX, *, turn_deg: float = 0.0) -> NDArray[np.float32]:
+        """The true image, float32 (height, width): ln of the change averaged over each pixel, 0 outside the disk.
+
+        Args:
+            side_px: Of the square image.
+            turn_deg: By which the body is turned, counter-clockwise.
+        """
+        x, y = pixel_centres(side_px * _SUBPIXELS)
+        cos, sin = np.cos(np.deg2rad(turn_deg)), np.sin(np.deg2rad(turn_deg))
+        fine = np.stack([cos * x + sin * y, cos * y - sin * x])
         change = self.log_change(fine).reshape(side_px, _SUBPIXELS, side_px, _SUBPIXELS).mean(axis=(1, 3))
         image: NDArray[np.float32] = (change * disk_mask(side_px)).astype(np.float32)
         return image
 
 
 def draw_phantom(
-    generator: np.random.Generator, *, shapes: tuple[str, ...] = SHAPES, counts: tuple[int, int] = (1, 4)
+    generator: np.random.Generator,
+    *,
+    shapes: tuple[str, ...] = SHAPES,
+    counts: tuple[int, int] = (1, 4),
+    small_share: float = 0.0,
 ) -> Phantom:
     """Draw inclusions that do not overlap, and a background within 10 % of 1 with a smooth texture.
 
@@ -102,13 +134,42 @@ def draw_phantom(
         generator: Of everything.
         shapes: To choose from: keys of the table of shapes.
         counts: Fewest and most inclusions; fewer come out where they find no room.
+        small_share: Probability of a single small disk instead, 2 to 10 % of the radius, as often at every distance
+            from the middle.
     """
-    wanted = int(generator.integers(counts[0], counts[1] + 1))
+    if generator.uniform() < small_share:
+        inclusions = [_draw_small(generator)]
+    else:
+        inclusions = _draw_inclusions(generator, shapes, int(generator.integers(counts[0], counts[1] + 1)))
+    return Phantom(
+        inclusions=tuple(inclusions),
+        background=float(generator.uniform(0.9, 1.1)),
+        texture=draw_texture(generator, amplitude=0.05),
+    )
+
+
+def _draw_small(generator: np.random.Generator) -> Inclusion:
+    size = float(generator.uniform(*SMALL_SIZES))
+    distance, angle = generator.uniform(0, _SMALL_WALL - size), generator.uniform(0, 2 * np.pi)
+    return Inclusion(
+        centre=(distance * float(np.cos(angle)), distance * float(np.sin(angle))),
+        size=size,
+        border=_ellipse(size, size, 0),
+        log_ratio=_draw_log_ratio(generator),
+    )
+
+
+def _draw_log_ratio(generator: np.random.Generator) -> float:
+    low, high = RESISTIVE_RATIO if generator.uniform() < 0.5 else CONDUCTIVE_RATIO
+    return float(generator.uniform(np.log(low), np.log(high)))
+
+
+def _draw_inclusions(generator: np.random.Generator, shapes: tuple[str, ...], wanted: int) -> list[Inclusion]:
     inclusions: list[Inclusion] = []
     for _ in range(_TRIES):
         if len(inclusions) == wanted:
             break
-        size = float(generator.uniform(0.1, 0.42 if wanted <= 2 else 0.3))
+        size = float(generator.uniform(0.1, _LARGEST.get(wanted, _LARGEST_OF_MANY)))
         reach, angle = _WALL - size, generator.uniform(0, 2 * np.pi)
         distance = reach * float(np.sqrt(generator.uniform()))
         centre = (distance * float(np.cos(angle)), distance * float(np.sin(angle)))
@@ -117,15 +178,10 @@ def draw_phantom(
             for other in inclusions
         )
         if free:
-            low, high = RESISTIVE_RATIO if generator.uniform() < 0.5 else CONDUCTIVE_RATIO
-            log_ratio = float(generator.uniform(np.log(low), np.log(high)))
+            log_ratio = _draw_log_ratio(generator)
             kind = shapes[int(generator.integers(len(shapes)))]
             inclusions.append(_DRAW[kind](generator, centre, size, log_ratio))
-    return Phantom(
-        inclusions=tuple(inclusions),
-        background=float(generator.uniform(0.9, 1.1)),
-        texture=draw_texture(generator, amplitude=0.05),
-    )
+    return inclusions
 
 
 def draw_texture(generator: np.random.Generator, *, amplitude: float, waves: int = 4) -> NDArray[np.float64]:

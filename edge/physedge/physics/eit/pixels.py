@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from physedge.physics.eit.mesh import points_in_triangles
+
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
@@ -40,13 +42,7 @@ def mean_over_triangles(model: CompleteElectrodeModel, side_px: int = IMAGE_PX) 
     from scipy.ndimage import distance_transform_edt
     from scipy.sparse import csr_matrix
 
-    steps = (np.arange(_SAMPLES_PER_SIDE) + 0.5) / _SAMPLES_PER_SIDE
-    first, second = (part.ravel() for part in np.meshgrid(steps, steps))
-    # The unit square folded onto the unit triangle: equally dense everywhere.
-    folded = first + second > 1
-    a, b = np.where(folded, 1 - first, first), np.where(folded, 1 - second, second)
-    corner = model.points[:, model.triangles]
-    at = corner[:, 0, :, None] * (1 - a - b) + corner[:, 1, :, None] * a + corner[:, 2, :, None] * b
+    at = points_in_triangles(model.points, model.triangles, _SAMPLES_PER_SIDE)
     column = np.clip(((at[0] + 1) / 2 * side_px).astype(int), 0, side_px - 1)
     row = np.clip(((1 - at[1]) / 2 * side_px).astype(int), 0, side_px - 1)
     inside = disk_mask(side_px)

@@ -49,6 +49,7 @@ class Scenario:
         errors: Those that are switched on.
         shapes: Of the inclusions.
         counts: Fewest and most inclusions.
+        small_share: Share of bodies that hold a single small target, 2 to 10 % of the radius.
         noise_db: Range of the ratio of the voltages' rms to the white noise.
         contact_deviation: Of ln of every contact impedance.
         contact_drift: The same from reference to frame.
@@ -61,6 +62,7 @@ class Scenario:
     errors: tuple[MeasurementError, ...] = USUAL_ERRORS
     shapes: tuple[str, ...] = SHAPES
     counts: tuple[int, int] = (1, 4)
+    small_share: float = 0.2
     noise_db: tuple[float, float] = (30.0, 70.0)
     contact_deviation: float = 0.3
     contact_drift: float = 0.02
@@ -71,8 +73,8 @@ class Scenario:
 
 
 OUT_OF_DISTRIBUTION: dict[str, Scenario] = {
-    "unseen_shapes": Scenario(shapes=UNSEEN_SHAPES),
-    "five_inclusions": Scenario(counts=(5, 5)),
+    "unseen_shapes": Scenario(shapes=UNSEEN_SHAPES, small_share=0.0),
+    "five_inclusions": Scenario(counts=(5, 5), small_share=0.0),
     "double_jitter": Scenario(angle_deg=(1.0, 2.0)),
     "noise_25_db": Scenario(noise_db=(25.0, 25.0)),
     "dead_electrode": Scenario(errors=(*USUAL_ERRORS, MeasurementError.DEAD)),
@@ -130,13 +132,20 @@ class Simulator:
         """The sample of this number; the same whichever were drawn before."""
         scenario = self.scenario
         session = self._session_of(number)
-        phantom = draw_phantom(self._generator(number, "phantom"), shapes=scenario.shapes, counts=scenario.counts)
+        phantom = draw_phantom(
+            self._generator(number, "phantom"),
+            shapes=scenario.shapes,
+            counts=scenario.counts,
+            small_share=scenario.small_share,
+        )
         phantom = replace(phantom, background=session.empty.background, texture=session.empty.texture)
         impedance = session.impedance
         if MeasurementError.CONTACT in scenario.errors:
             drift = self._generator(number, "drift").normal(size=self.tank.electrodes) * scenario.contact_drift
             impedance = impedance * np.exp(drift)
-        frame = session.model.solve(phantom.conductivity(session.model.centroids), impedance).frame(self.protocol)
+        model = session.model
+        conductivity = phantom.conductivity(model.points, model.triangles)
+        frame = model.solve(conductivity, impedance).frame(self.protocol)
         voltages = np.stack([session.reference, frame]) * session.gain
         level = np.sqrt(np.mean(voltages[0] ** 2))
         if MeasurementError.NOISE in scenario.errors:

@@ -1,7 +1,7 @@
-"""Turns and mirrors of the body that map the square grid of pixels onto itself, in images and in voltages.
+"""Turns and mirrors that map the electrodes onto each other: what they do to voltages is exact.
 
-A disk with electrodes all alike looks the same after a turn by 90 degrees (where the number of electrodes is a multiple
-of four) and in a mirror. Both act exactly on pixels and on voltages: eight bodies are known where one was simulated.
+A disk with electrodes all alike looks the same after a turn by one electrode and in a mirror: of 16 electrodes 32
+measurements are known where one was simulated.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ class Symmetry:
     """One of them.
 
     Attributes:
-        quarter_turns: Counter-clockwise, applied after the mirror.
+        turn_deg: Counter-clockwise, applied after the mirror.
         is_mirrored: Left and right change sides first.
         place: (voltage,) where each voltage of the changed body stands in the frame of the original.
         factor: (voltage,) what it is multiplied by.
     """
 
-    quarter_turns: int
+    turn_deg: float
     is_mirrored: bool
     place: NDArray[np.intp]
     factor: NDArray[np.float32]
@@ -39,9 +39,9 @@ def symmetries(protocol: VoltageProtocol) -> tuple[Symmetry, ...]:
     index[protocol.kept] = np.arange(protocol.count)
     found = []
     for is_mirrored in (False, True):
-        for turns in range(4 if electrodes % 4 == 0 else 1):
+        for turn in range(electrodes):
             # Where the electrode that ends up at place e stood before; the first stands at the top.
-            before = (np.arange(electrodes) - turns * electrodes // 4) % electrodes
+            before = (np.arange(electrodes) - turn) % electrodes
             if is_mirrored:
                 before = -before % electrodes
             try:
@@ -52,16 +52,10 @@ def symmetries(protocol: VoltageProtocol) -> tuple[Symmetry, ...]:
             if (place >= 0).all():
                 found.append(
                     Symmetry(
-                        quarter_turns=turns,
+                        turn_deg=360.0 * turn / electrodes,
                         is_mirrored=is_mirrored,
                         place=place,
                         factor=table[:, 2].astype(np.float32),
                     )
                 )
     return tuple(found)
-
-
-def changed_image(image: NDArray[np.generic], symmetry: Symmetry) -> NDArray[np.generic]:
-    """Images (..., height, width) of the changed body."""
-    mirrored = image[..., ::-1] if symmetry.is_mirrored else image
-    return np.rot90(mirrored, symmetry.quarter_turns, axes=(-2, -1))
