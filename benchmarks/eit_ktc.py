@@ -149,6 +149,7 @@ def main() -> None:
             started = time.process_time()
             images[name] = np.asarray(method()).reshape(SIDE_PX, SIDE_PX)
             seconds[name] = time.process_time() - started
+            print(f"target {target}, {name}: {seconds[name]:.1f} s", flush=True)
         table[str(target)] = {name: figures(image, labels) for name, image in images.items()}
         sheet[str(target)] = {"truth": signed(labels, SIDE_PX), **images}
     draw(sheet, asked.out / "ktc.png")

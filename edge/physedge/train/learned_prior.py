@@ -66,7 +66,7 @@ def learn_regulariser(
         found = denoised(regulariser, true + level * torch.randn(true.shape, generator=generator), is_training=True)
         loss = (found - true).square().mean() / (noise**2 / 3)
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(regulariser.parameters(), 1.0)
         optimiser.step()
         schedule.step()
