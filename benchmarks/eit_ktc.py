@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from eit_prior import WIDTH
 from eit_tank import draw, figures, show, signed
 from machine import machine_line
 from numpy.typing import NDArray
@@ -39,7 +40,7 @@ TARGETS = (1, 3, 4)
 SIDE_PX = 64
 RANK = 500
 ACCURACY = 5e-3
-GAUSS_NEWTON_TRIANGLES = 800
+GAUSS_NEWTON_TRIANGLES = 500
 TANK = Tank(electrodes=32, cover=0.5)
 PROTOCOL = find_protocol("ktc2023", 32)
 SPEC = VoltageSpec(count=PROTOCOL.count, electrodes=32, protocol="ktc2023")
@@ -102,7 +103,7 @@ def learned(path: Path | None) -> LearnedRegulariser | None:
 
     if path is None:
         return None
-    regulariser = LearnedRegulariser(width=16)
+    regulariser = LearnedRegulariser(width=WIDTH)
     regulariser.load_state_dict(torch.load(path, weights_only=True))
     return regulariser
 

@@ -32,7 +32,7 @@ from physedge_calibrate.metrics.reconstruction import relative_error
 from physedge_calibrate.voltage_frames import read_arrays, read_declaration, read_voltage_samples
 from physedge_runtime.sources.voltage_files import read_voltages
 
-WIDTH = 16
+WIDTH = 8
 SIDE_PX = 64
 STRENGTH = 30.0
 
@@ -82,8 +82,8 @@ def main() -> None:
     parser.add_argument("--sim", type=Path, required=True)
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--data", type=Path, default=Path("../shared/data/eit/uef2d"))
-    parser.add_argument("--steps", type=int, default=400, help="of the regulariser's training")
-    parser.add_argument("--scored", type=int, default=40, help="bodies of val, one frame each")
+    parser.add_argument("--steps", type=int, default=200, help="of the regulariser's training")
+    parser.add_argument("--scored", type=int, default=20, help="bodies of val, one frame each")
     parser.add_argument("--out", type=Path, default=Path("build/eit"))
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
@@ -96,7 +96,7 @@ def main() -> None:
         regulariser.load_state_dict(torch.load(kept, weights_only=True))
     else:
         _, images = read_arrays(read_voltage_samples(asked.sim / "train", spec))
-        learn_regulariser(regulariser, images, steps=asked.steps, advance=losses.append)
+        learn_regulariser(regulariser, images, steps=asked.steps, batch=4, advance=losses.append)
         torch.save(regulariser.state_dict(), kept)
         print(f"of the noise {np.sqrt(np.mean(losses[-50:])):.3f} are left")
     frames, truths = read_arrays(read_voltage_samples(asked.sim / "val", spec)[: 4 * asked.scored : 4])

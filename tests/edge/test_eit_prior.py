@@ -44,7 +44,7 @@ def test_as_a_prior_it_fills_in_what_voltages_say_nothing_about(regulariser: Lea
     jacobian = generator.normal(size=(SIDE_PX**2 // 3, SIDE_PX**2)) / SIDE_PX
     difference = jacobian @ truth.ravel() + 0.02 * generator.normal(size=len(jacobian))
     core = np.linalg.solve(jacobian @ jacobian.T + 0.02**2 * np.eye(len(jacobian)), np.eye(len(jacobian)))
-    step = LinearReconstruction(basis=jacobian.T, core=core)
+    step = LinearReconstruction(basis=jacobian.T, core=core.astype(np.float64))
 
     def error(steps: int) -> float:
         image = gauss_newton_with_prior(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from physedge.physics.eit.faults import FAULTS
 from physedge.physics.eit.forward import CompleteElectrodeModel
 from physedge.physics.eit.linear import greit, noser
 from physedge.physics.eit.mesh import mesh_of_at_most
-from physedge.physics.eit.phantoms import draw_phantom
+from physedge.physics.eit.phantoms import SHAPES, draw_phantom
 from physedge.physics.eit.pixels import disk_mask, pixel_centres
 from physedge.physics.eit.simulate import OUT_OF_DISTRIBUTION, MeasurementError, Scenario, Simulator, errors_from_words
 from physedge.physics.eit.symmetry import symmetries
@@ -100,26 +100,10 @@ def test_a_dead_electrode_is_named_and_left_out(network: ImpedanceNetwork) -> No
     assert without - unharmed < 0.25 * (with_it - unharmed)
 
 
-def test_other_kinds_of_clean_bodies_widen_the_limit(network: ImpedanceNetwork) -> None:
-    doubts = copy.deepcopy(network.doubts)
-    voltages = np.stack([simulated(number)[0] for number in range(0, 64, 4)])
-    differences = network.difference(torch.from_numpy(voltages).float())
-    before = float(doubts.limit)
-    doubts.widen(differences)
-    assert float(doubts.limit) == pytest.approx(max(before, float(doubts.blame(differences).max())), rel=0.05)
-    # Broken ones, taken for clean, are surely unlike the bodies that taught.
-    voltages[:, 1] = [
-        FAULTS["dead electrode"](frame, PROTOCOL, 2, np.random.default_rng(0)) for frame in voltages[:, 1]
-    ]
-    doubts.widen(network.difference(torch.from_numpy(voltages).float()))
-    assert float(doubts.limit) > before
-    after = float(doubts.limit)
-    doubts.widen(0.1 * differences)
-    assert float(doubts.limit) == after
+def test_kinds_that_limits_let_pass_are_of_a_device_as_good_as_the_usual() -> None:
     assert set(CLEAN_KINDS) < set(OUT_OF_DISTRIBUTION)
     for kind in CLEAN_KINDS:
-        scenario = OUT_OF_DISTRIBUTION[kind]
-        assert (scenario.errors, scenario.noise_db) == (Scenario().errors, Scenario().noise_db)
+        assert replace(OUT_OF_DISTRIBUTION[kind], shapes=SHAPES, counts=(1, 4), small_share=0.2) == Scenario()
 
 
 def test_order_of_electrodes_is_seen_by_the_reference(network: ImpedanceNetwork) -> None:

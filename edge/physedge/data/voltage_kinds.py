@@ -7,8 +7,8 @@ from pathlib import Path
 from physedge_calibrate.voltage_frames import VoltageSample, read_voltage_samples
 from physedge_runtime.frame import VoltageSpec
 
-CLEAN_KINDS = ("unseen_shapes", "five_inclusions", "double_jitter")
-"""Of the sets out of the distribution; the others hold noise or a dead electrode, which is what limits are for."""
+CLEAN_KINDS = ("unseen_shapes", "five_inclusions")
+"""Of the sets out of the distribution; the others are of a worse device, which is what limits are for."""
 
 
 def read_clean_kinds(folder: Path, spec: VoltageSpec) -> dict[str, list[VoltageSample]]:

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from physedge.data.prepared import Advance, Example, PreparedExamples
 from physedge.data.splits import Splits, find_splits
-from physedge.data.voltage_kinds import read_clean_kinds
 from physedge.models.impedance import ImpedanceNetwork
 from physedge.physics.eit.embed import protocol_of
 from physedge.physics.eit.symmetry import symmetries
@@ -83,13 +82,9 @@ class ReconstructionRecipe:
         network.doubts.learn(differences, touches)
 
     def end(self, network: nn.Module, examples: PreparedExamples[VoltageSample]) -> bool:
-        """Learn what the trained network's images leave unexplained on clean data, and let other kinds of it pass."""
+        """Learn what the trained network's images leave unexplained on clean data."""
         assert isinstance(network, ImpedanceNetwork)
         learn_doubts(network, differences_of(network, examples))
-        for folder in self._options.data:
-            for samples in read_clean_kinds(folder, self._voltages).values():
-                others = self.prepare(samples, where="another kind of bodies", advance=lambda: None)
-                network.doubts.widen(differences_of(network, others))
         return True
 
     def loss(

@@ -25,6 +25,8 @@ _STRONG = 0.2
 """Size of a linear image, in ln conductivity, from where on it counts as strong."""
 _CALM = 1.5
 _NOISE_SHARE = 0.25
+_SILENT = 4.0
+"""Bodies next to an electrode make its voltages smaller, too, but not by that."""
 
 
 def _float(shape: tuple[int, ...]) -> Tensor:
@@ -207,6 +209,8 @@ class Doubts(nn.Module):
     residual_whitener: Tensor
     limit: Tensor
     noise: Tensor
+    frame: Tensor
+    touches: Tensor
 
     def __init__(self, spec: VoltageSpec, protocol: VoltageProtocol) -> None:
         super().__init__()
@@ -221,11 +225,14 @@ class Doubts(nn.Module):
         self.register_buffer("residual_whitener", _float((spec.count, spec.count)))
         self.register_buffer("limit", torch.full((), NEVER))
         self.register_buffer("noise", _float((spec.count,)))
+        self.register_buffer("frame", _float((spec.count,)))
+        self.register_buffer("touches", torch.from_numpy(protocol.touches()).float(), persistent=False)
         self.has_pairs = len(first) > 0
 
     def load(self, physics: EmbeddedPhysics) -> None:
-        """Take the noise over that is expected of any device."""
+        """Take the noise over that is expected of any device, and the homogeneous frame."""
         self.noise.copy_(torch.from_numpy(physics.noise))
+        self.frame.copy_(torch.from_numpy(physics.frame))
 
     def reciprocity(self, difference: Tensor, frame: Tensor) -> Tensor:
         """(batch, 1): distance of the differences from their reciprocals, over the size of a homogeneous frame.
@@ -239,11 +246,17 @@ class Doubts(nn.Module):
         """(batch, electrode), about 1 on clean data: how far one electrode stands out from the others.
 
         What all electrodes share, as noise, is no reason to leave one of them out: each is held against the mean of
-        the others, the worst left aside.
+        the others, the worst left aside. Where the voltages of an electrode vanish altogether, which no body makes
+        them do, it is blamed the more.
         """
         size = self._raw_blame(difference)
         usual = (size.sum(dim=1, keepdim=True) - size.amax(dim=1, keepdim=True)) / (size.shape[1] - 1)
-        return size * (1.0 + _CALM) / (usual + _CALM)
+        return size * (1.0 + _CALM) / (usual + _CALM) * (self._silence(difference) / _SILENT).clamp_min(1.0)
+
+    def _silence(self, difference: Tensor) -> Tensor:
+        """(batch, electrode): how many times smaller the voltages of an electrode are than in the homogeneous body."""
+        now = (difference + self.frame).square() @ self.touches.T
+        return (self.frame.square() @ self.touches.T / (now + _FLOOR)).sqrt()
 
     def _raw_blame(self, difference: Tensor) -> Tensor:
         part = torch.einsum("emv,bv->bem", self.blame_weight, difference)
@@ -274,17 +287,6 @@ class Doubts(nn.Module):
             worst.append(self.blame(judged).amax(dim=1))
         self._learn_covariance(differences, touches)
         self.limit.copy_(torch.quantile(torch.cat(worst), 1.0 - rate))
-
-    @torch.no_grad()
-    def widen(self, differences: Tensor, rate: float = 0.01) -> None:
-        """Raise the limit until at most `rate` of the clean frames of another kind of body lie beyond it.
-
-        Args:
-            differences: (sample, voltage) of bodies that the covariance was not taken from.
-            rate: Of false alarms.
-        """
-        worst = self.blame(differences).amax(dim=1)
-        self.limit.copy_(torch.maximum(self.limit, torch.quantile(worst, 1.0 - rate)))
 
     def _learn_covariance(self, differences: Tensor, touches: Tensor) -> None:
         values = differences.double()
