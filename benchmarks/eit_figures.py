@@ -36,7 +36,7 @@ TARGET_RADIUS = 0.05
 RADII = np.linspace(0.0, 0.9, 10)
 LOG_RATIO = float(np.log(2))
 LAWS_ON = 50
-TV_LAWS_ON = 10
+TV_LAWS_ON = 3
 SWEEP_TRIANGLES = 16384
 
 Method = Callable[[NDArray[np.float32]], NDArray[np.float64]]
