@@ -151,7 +151,12 @@ def test_other_tasks_are_told_by_their_own_numbers() -> None:
 def test_what_is_no_number_becomes_null() -> None:
     trust = Trust(state=TrustState.VOID, reason="residual", signals={"residual": float("nan")})
     line = json.dumps(describe(withdrawn(0, trust=trust), INFO, ""), allow_nan=False)
-    assert json.loads(line)["trust"] == {"state": "void", "reason": "residual", "signals": {"residual": None}}
+    assert json.loads(line)["trust"] == {
+        "state": "void",
+        "reason": "residual",
+        "signals": {"residual": None},
+        "places": {},
+    }
 
 
 def test_files_rotate_and_stay_bounded(tmp_path: Path) -> None:
