@@ -254,6 +254,8 @@ def test_the_page_names_and_marks_the_electrode_that_fell_off() -> None:
             "return false;"
         )
         until(lambda: browser.execute_script(red, 228 - 182, 216))
+        picture = browser.find_element("id", "picture")
+        assert sentence.rect["y"] >= picture.rect["y"] + picture.rect["height"], "the sentence covers the picture"
         assert not browser.execute_script(red, 228 + 182, 216)
     finally:
         browser.quit()
