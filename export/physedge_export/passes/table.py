@@ -2,7 +2,7 @@
 
 On pmrnet_e at 256x256, one thread of an AVX2 processor, CPU time, `sigmoid_as_division` brings OpenVINO from 67.5 to
 63.7 ms in float32 and from 56.1 to 55.2 ms in INT8 (medians of 21 interleaved rounds), and ONNX Runtime from 69.6 to
-81.8 ms. `magnitude_in_convolution` and `softmax_in_steps` make ONNX Runtime 1.04 times as fast (40 rounds).
+81.8 ms. `magnitude_in_convolution` and `softmax_in_steps` spare ONNX Runtime copies of the map and transposes.
 Writing Conv(Concat) as a sum of convolutions was slower in OpenVINO (0.93x), and so was giving one wide convolution
 all of a coupling's terms (0.86x): neither is here. `benchmarks/passes.py` prints what each step gains.
 """
