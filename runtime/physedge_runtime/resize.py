@@ -26,7 +26,9 @@ from physedge_runtime.frame import Colour, Fit, Frame, FrameSpec, check_frame
 _WEIGHT_ONE = 2048
 _ROW_SHIFT = 128.0
 _COLUMN_SHIFT = 32768.0
-_BLOCK_PX = 4
+# Output pixels of one product. More make its zeros dearer, fewer make it too small for BLAS; measured.
+_BLOCK_ROWS = 8
+_BLOCK_COLUMNS = 4
 # OpenBLAS, which numpy's wheels bring, shares a product above this many multiply-adds among all cores. For products as
 # small as these its threads cost more than they save, and where the cores have other work they wait for each other.
 _PRODUCTS_ON_ONE_THREAD = 2**18
@@ -34,7 +36,7 @@ _PRODUCTS_ON_ONE_THREAD = 2**18
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """Output pixels `start:stop` depend on input pixels `first:last` through `weights` (output, input)."""
+    """Outputs `start:stop` depend on inputs `first:last` through `weights`: (output, input) for the rows."""
 
     start: int
     stop: int
@@ -147,23 +149,20 @@ def _resample(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.
     source_height, source_width, channels = pixels.shape
     if (source_height, source_width) == (height, width):
         return pixels  # the weights are then the identity: 2048 * p / 128 / 2048 * 128 = p
-    flat = np.ascontiguousarray(pixels).reshape(source_height, source_width * channels)
     rows = np.empty((height, source_width * channels), np.float32)
-    for block in _blocks(source_height, height):
-        part, out = flat[block.first : block.last].astype(np.float32), rows[block.start : block.stop]
+    for block in _blocks(source_height, height, _BLOCK_ROWS):
+        part = pixels[block.first : block.last].astype(np.float32, order="C").reshape(-1, source_width * channels)
+        out = rows[block.start : block.stop]
         for piece in _pieces(part.shape[1], block.weights.size):
             np.matmul(block.weights, part[:, piece], out=out[:, piece])
-    _round(rows, _ROW_SHIFT)
-    planes = np.ascontiguousarray(rows.reshape(height, source_width, channels).transpose(2, 0, 1)).reshape(
-        channels * height, source_width
-    )
-    columns = np.empty((channels * height, width), np.float32)
-    for block in _blocks(source_width, width):
-        part, out = planes[:, block.first : block.last], columns[:, block.start : block.stop]
-        for piece in _pieces(part.shape[0], block.weights.size):
-            out[piece] = part[piece] @ block.weights.T
+        _round(out, _ROW_SHIFT)
+    columns = np.empty((height, width * channels), np.float32)
+    for block in _interleaved_blocks(source_width, width, channels):
+        part, out = rows[:, block.first : block.last], columns[:, block.start : block.stop]
+        for piece in _pieces(height, block.weights.size):
+            np.matmul(part[piece], block.weights, out=out[piece])
     _round(columns, _COLUMN_SHIFT)
-    return columns.astype(np.uint8).reshape(channels, height, width).transpose(1, 2, 0)
+    return columns.astype(np.uint8).reshape(height, width, channels)
 
 
 @lru_cache(maxsize=512)
@@ -180,13 +179,13 @@ def _round(values: NDArray[np.float32], shift: float) -> None:
 
 
 @lru_cache(maxsize=128)
-def _blocks(source_px: int, target_px: int) -> tuple[_Block, ...]:
+def _blocks(source_px: int, target_px: int, block_px: int) -> tuple[_Block, ...]:
     """The filter of one side, cut into blocks so that the band matrix is multiplied without most of its zeros."""
     weights, first = filter_weights(source_px, target_px)
     taps = weights.shape[1]
     blocks = []
-    for start in range(0, target_px, _BLOCK_PX):
-        stop = min(start + _BLOCK_PX, target_px)
+    for start in range(0, target_px, block_px):
+        stop = min(start + block_px, target_px)
         low, high = int(first[start]), int(first[stop - 1]) + taps
         dense = np.zeros((stop - start, high - low), np.float32)
         for row in range(start, stop):
@@ -195,6 +194,24 @@ def _blocks(source_px: int, target_px: int) -> tuple[_Block, ...]:
         high = min(high, source_px)
         blocks.append(_Block(start, stop, low, high, np.ascontiguousarray(dense[:, : high - low])))
     return tuple(blocks)
+
+
+@lru_cache(maxsize=128)
+def _interleaved_blocks(source_px: int, target_px: int, channels: int) -> tuple[_Block, ...]:
+    """The filter of a row whose pixels hold `channels` values side by side, weights as (input, output).
+
+    The zeros between channels cost less than taking the channels apart and putting them together again.
+    """
+    return tuple(
+        _Block(
+            start=block.start * channels,
+            stop=block.stop * channels,
+            first=block.first * channels,
+            last=block.last * channels,
+            weights=np.ascontiguousarray(np.kron(block.weights, np.eye(channels, dtype=np.float32)).T),
+        )
+        for block in _blocks(source_px, target_px, _BLOCK_COLUMNS)
+    )
 
 
 def filter_weights(source_px: int, target_px: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
