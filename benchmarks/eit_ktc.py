@@ -92,7 +92,7 @@ class Absolute:
         """(height, width), ln of the conductivity over the background's."""
         fit: AbsoluteFit = gauss_newton(self._model, PROTOCOL, frame, background=self._background, steps=4)
         change = np.log(fit.conductivity / self._background.conductivity)
-        weights = mean_over_triangles(self._model, SIDE_PX)
+        weights = mean_over_triangles(self._model.points, self._model.triangles, SIDE_PX)
         image = (weights.T @ change) / np.maximum(np.asarray(weights.sum(axis=0)).ravel(), 1e-12)
         return np.asarray(image.reshape(SIDE_PX, SIDE_PX) * disk_mask(SIDE_PX))
 

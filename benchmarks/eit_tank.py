@@ -21,7 +21,7 @@ from physedge.physics.eit.linear import greit, linearise, noser
 from physedge.physics.eit.tank import Tank
 from physedge.physics.eit.total_variation import total_variation
 from physedge_calibrate.metrics.ktc import ktc_score, segment
-from physedge_calibrate.metrics.reconstruction import correlation
+from physedge_calibrate.metrics.reconstruction import correlation, ssim
 from physedge_runtime import load
 from physedge_runtime.net import Net
 from physedge_runtime.results import Reconstruction
@@ -47,13 +47,14 @@ def signed(labels: NDArray[np.uint8], side_px: int) -> NDArray[np.float64]:
 
 
 def figures(image: NDArray[np.float64], labels: NDArray[np.uint8]) -> dict[str, float]:
-    """Correlation and relative error (best scale) with the signed truth, and the KTC score."""
+    """Correlation, relative error and SSIM (best scale) with the signed truth, and the KTC score."""
     truth = signed(labels, image.shape[0])
     scale = float((image * truth).sum() / max((image**2).sum(), 1e-12))
     error = float(np.linalg.norm(scale * image - truth) / np.linalg.norm(truth))
     return {
         "correlation": correlation(image, truth),
         "relative_error": error,
+        "ssim": ssim(scale * image, truth, value_range=2.0),
         "ktc": ktc_score(segment(image), np.ascontiguousarray(labels)),
     }
 
@@ -137,7 +138,7 @@ def speed(net: Net, frame: NDArray[np.float32], count: int = 300) -> float:
 def show(table: dict[str, dict[str, dict[str, float]]]) -> None:
     """Print the tables in Markdown."""
     methods = list(next(iter(table.values())))
-    for figure in ("correlation", "relative_error", "ktc"):
+    for figure in ("correlation", "relative_error", "ssim", "ktc"):
         print(f"\n| {figure} | " + " | ".join(table) + " | mean |")
         print("|---|" + "---|" * (len(table) + 1))
         for method in methods:

@@ -6,7 +6,8 @@ split-conformal prediction counts (Vovk, Gammerman, Shafer 2005): of n clean fra
 so that one more frame that is exchangeable with them raises an alarm with a probability of at most the rate; with fewer
 than 1 / rate - 1 frames no limit can promise that, and the largest value is taken. The frames of one patient or film
 are alike, so such limits are too tight for the next patient: they are widened, by the same share of their distance
-from the median, until each group raises no more alarms than that by limits fitted to the others. What the rate then is
+from the median, until each group raises no more alarms than that by limits fitted to the others; or each signal by its
+own share, where signals watch different things and what moves one says nothing about another. What the rate then is
 on frames that neither the limits nor their widening have seen is measured by cross-validation over groups, with an
 interval that counts groups.
 """
@@ -37,7 +38,7 @@ class FittedLimits:
         limits: Signal name to its limit.
         samples: Clean frames.
         groups: Patients or films among them.
-        widened: By which share of their distance from the median the limits were moved out.
+        widened: By which share of their distance from the median the limits were moved out; the largest of all.
         alarm_rate: Share of frames with an alarm, by limits fitted and widened by the other groups.
         low, high: Its 95 % interval (Clopper-Pearson over groups).
     """
@@ -51,13 +52,16 @@ class FittedLimits:
     high: float
 
 
-def fit_limits(rows: Sequence[Mapping[str, float]], groups: Sequence[str], rate: float) -> FittedLimits:
+def fit_limits(
+    rows: Sequence[Mapping[str, float]], groups: Sequence[str], rate: float, *, apart: bool = False
+) -> FittedLimits:
     """Fit one limit a signal.
 
     Args:
         rows: The signals of every clean frame, by name; the same names in each, all finite.
         groups: Patient or film of every frame.
         rate: Share of clean frames that may raise an alarm, above 0 and below 1.
+        apart: Widen each signal by what it needs itself, not all by what the neediest needs.
 
     Raises:
         ValueError: Fewer than 20 frames, or no signal.
@@ -71,9 +75,9 @@ def fit_limits(rows: Sequence[Mapping[str, float]], groups: Sequence[str], rate:
     alarms: NDArray[np.bool_] = np.zeros(len(rows), bool)
     for held_out in _folds(labels):
         kept = ~held_out
-        limits = _limits(table[kept], rate, _widening(table[kept], labels[kept], rate))
+        limits = _limits(table[kept], rate, _widening(table[kept], labels[kept], rate, apart=apart))
         alarms[held_out] = (table[held_out] > limits).any(axis=1)
-    widened = _widening(table, labels, rate)
+    widened = _widening(table, labels, rate, apart=apart)
     limits = _limits(table, rate, widened)
     if len(distinct) == 1:
         alarms = np.asarray((table > limits).any(axis=1))
@@ -83,7 +87,7 @@ def fit_limits(rows: Sequence[Mapping[str, float]], groups: Sequence[str], rate:
         limits={name: _rounded(limit) for name, limit in zip(names, limits.tolist(), strict=True)},
         samples=len(rows),
         groups=len(distinct),
-        widened=widened,
+        widened=float(widened.max()),
         alarm_rate=share,
         low=low,
         high=high,
@@ -121,22 +125,28 @@ def _folds(labels: NDArray[np.str_]) -> list[NDArray[np.bool_]]:
     return [np.isin(labels, distinct[start::_FOLDS]) for start in range(min(_FOLDS, len(distinct)))]
 
 
-def _widening(table: NDArray[np.float64], labels: NDArray[np.str_], rate: float) -> float:
-    """The least widening by which limits fitted to some groups hold the rate on the others; 0 of a single group."""
-    needed: NDArray[np.float64] = np.full(len(table), -np.inf)
+def _widening(table: NDArray[np.float64], labels: NDArray[np.str_], rate: float, *, apart: bool) -> NDArray[np.float64]:
+    """(signal,) least widening by which limits fitted to some groups hold the rate on the others; 0 of a single group.
+
+    One for all signals, or, `apart`, the same order statistic of what every signal needs.
+    """
+    needed: NDArray[np.float64] = np.full(table.shape, -np.inf)
     for held_out in _folds(labels):
         kept = table[~held_out]
         tight, middle = _limits(kept, rate), np.median(kept, axis=0)
-        needed[held_out] = ((table[held_out] - tight) / np.maximum(tight - middle, _ROOM)).max(axis=1)
-    helped = np.sort(needed[needed <= _WIDEST])
+        needed[held_out] = (table[held_out] - tight) / np.maximum(tight - middle, _ROOM)
+    if not apart:
+        needed = np.broadcast_to(needed.max(axis=1, keepdims=True), table.shape)
+    helped = needed[(needed <= _WIDEST).all(axis=1)]
     allowed = max(0, int(rate * len(table)) - (len(table) - len(helped)))
-    return max(0.0, float(helped[-1 - allowed])) if len(helped) > allowed else 0.0
+    if len(helped) <= allowed:
+        return np.zeros(table.shape[1])
+    return np.maximum(_common_order(helped, allowed), 0.0)
 
 
-def _limits(table: NDArray[np.float64], rate: float, widened: float = 0.0) -> NDArray[np.float64]:
-    """Limits (signal,) of a table (frame, signal)."""
+def _common_order(table: NDArray[np.float64], allowed: float) -> NDArray[np.float64]:
+    """(signal,): the deepest order statistic, the same of all signals, with at most `allowed` rows above any of it."""
     ordered = np.sort(table, axis=0)
-    allowed = rate * (len(table) + 1) - 1
     left_out = 0
     while left_out < int(allowed):
         deeper = ordered[len(table) - 2 - left_out]
@@ -144,6 +154,12 @@ def _limits(table: NDArray[np.float64], rate: float, widened: float = 0.0) -> ND
             break
         left_out += 1
     chosen: NDArray[np.float64] = ordered[len(table) - 1 - left_out]
+    return chosen
+
+
+def _limits(table: NDArray[np.float64], rate: float, widened: NDArray[np.float64] | float = 0.0) -> NDArray[np.float64]:
+    """Limits (signal,) of a table (frame, signal)."""
+    chosen = _common_order(table, rate * (len(table) + 1) - 1)
     tight = chosen + _ROOM_SHARE * np.abs(chosen) + _ROOM
     return tight + widened * (tight - np.median(table, axis=0))
 

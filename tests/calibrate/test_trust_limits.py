@@ -73,6 +73,34 @@ def test_limits_fitted_to_few_patients_are_widened_and_their_rate_on_others_is_t
     assert np.mean(told) > 0.9 * np.mean(wide)  # what is told of unseen patients is not better than it is
 
 
+def test_a_signal_that_needs_no_widening_is_not_widened_with_another_that_does() -> None:
+    """One signal is the patient's, the other the device's; faults of the device are seen as far as its own limit."""
+    generator = np.random.default_rng(2)
+    frames = [
+        {"patient": p + generator.normal(0, 0.1), "device": generator.uniform()}
+        for p in generator.normal(0, 1, 12)
+        for _ in range(40)
+    ]
+    groups = [str(index // 40) for index in range(480)]
+    together, apart = fit_limits(frames, groups, 0.01), fit_limits(frames, groups, 0.01, apart=True)
+    assert together.widened > 0.2
+    assert together.limits["device"] > 1.1
+    assert apart.limits["device"] < 1.02
+    assert apart.limits["patient"] == pytest.approx(together.limits["patient"], rel=0.15)
+    assert alarms(frames, dict(apart.limits)) <= 0.01
+
+
+@pytest.mark.parametrize("signals", [1, 4])
+def test_signals_widened_apart_hold_the_rate_that_was_asked_for(signals: int) -> None:
+    found = [
+        alarms(rows(2000, signals, seed=100 + seed), dict(fitted.limits))
+        for seed in range(20)
+        for fitted in [fit_limits(rows(500, signals, seed), singles(500), 0.05, apart=True)]
+    ]
+    # 20 draws say what the mean rate is to within a standard error.
+    assert np.mean(found) <= 0.05 + 2 * np.std(found) / np.sqrt(len(found))
+
+
 def test_many_independent_frames_need_next_to_no_widening() -> None:
     assert fit_limits(rows(2000, 3), singles(2000), 0.05).widened < 0.03
 

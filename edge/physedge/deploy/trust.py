@@ -120,7 +120,8 @@ def fit_trust(
         for values, statistics in zip(clean.watch.signals, clean.watch.statistics, strict=True)
     ]
     groups = clean.groups or [str(index) for index in range(len(rows))]
-    fitted = fit_limits(rows, groups, rate)
+    # What voltages say of the device and what the image says of the body have nothing to do with each other.
+    fitted = fit_limits(rows, groups, rate, apart=spec.voltages is not None)
     return TrustRecord(
         signals={
             name: signal.model_copy(update={"doubtful_above": fitted.limits[name]}) if name in fitted.limits else signal

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from physedge.physics.eit.forward import CompleteElectrodeModel, Fields
 from physedge.physics.eit.mesh import mesh_of_at_most
 from physedge.physics.eit.pixels import IMAGE_PX, disk_mask, laplacian, mean_over_triangles, pixel_centres
+from physedge.physics.eit.symmetry import symmetries
 from physedge.physics.eit.tank import Tank
 from physedge_runtime.voltage_protocol import VoltageProtocol
 
@@ -54,13 +55,22 @@ def linearise(
     largest_triangles: int = SIMULATION_TRIANGLES // 4,
     contact_impedance: float = CONTACT_IMPEDANCE,
 ) -> Linearisation:
-    """The homogeneous frame and the Jacobian in pixels, on a mesh coarser than that of the simulation."""
+    """The homogeneous frame and the Jacobian in pixels, on a mesh coarser than that of the simulation.
+
+    Both are means over the mesh in every turn and mirror that the protocol allows. An ideal body is the same to all
+    electrodes; a coarse mesh is not, and would leave its own pattern in every image.
+    """
     model = CompleteElectrodeModel(tank.ideal(), mesh_of_at_most(tank, largest_triangles))
     fields = homogeneous_fields(model, contact_impedance)
-    jacobian = mean_over_triangles(model, side_px).T @ model.jacobian(fields, protocol).T
-    return Linearisation(
-        tank=tank, protocol=protocol, frame=fields.frame(protocol), jacobian=jacobian.T, side_px=side_px
-    )
+    frame, by_triangle = fields.frame(protocol), model.jacobian(fields, protocol)
+    changes = symmetries(protocol)
+    mean_frame, jacobian = np.zeros_like(frame), np.zeros((len(frame), side_px**2))
+    for change in changes:
+        factor = change.factor / len(changes)
+        mean_frame += factor * frame[change.place]
+        to_pixels = mean_over_triangles(change.moved(model.points), model.triangles, side_px)
+        jacobian += factor[:, np.newaxis] * (to_pixels.T @ by_triangle[change.place].T).T
+    return Linearisation(tank=tank, protocol=protocol, frame=mean_frame, jacobian=jacobian, side_px=side_px)
 
 
 def homogeneous_fields(model: CompleteElectrodeModel, contact_impedance: float) -> Fields:

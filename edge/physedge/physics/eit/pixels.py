@@ -15,8 +15,6 @@ from physedge.physics.eit.mesh import points_in_triangles
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-    from physedge.physics.eit.forward import CompleteElectrodeModel
-
 IMAGE_PX = 64
 _SAMPLES_PER_SIDE = 8
 
@@ -34,15 +32,22 @@ def disk_mask(side_px: int = IMAGE_PX) -> NDArray[np.bool_]:
     return x**2 + y**2 <= 1
 
 
-def mean_over_triangles(model: CompleteElectrodeModel, side_px: int = IMAGE_PX) -> csr_matrix:
+def mean_over_triangles(
+    points: NDArray[np.float64], triangles: NDArray[np.int64], side_px: int = IMAGE_PX
+) -> csr_matrix:
     """(triangle, pixel): the matrix that averages an image over every triangle, by points spread inside each.
 
     A point outside the disk of pixel centres counts for the nearest pixel inside.
+
+    Args:
+        points: (2, node) of the mesh.
+        triangles: (3, triangle).
+        side_px: Of the square image.
     """
     from scipy.ndimage import distance_transform_edt
     from scipy.sparse import csr_matrix
 
-    at = points_in_triangles(model.points, model.triangles, _SAMPLES_PER_SIDE)
+    at = points_in_triangles(points, triangles, _SAMPLES_PER_SIDE)
     column = np.clip(((at[0] + 1) / 2 * side_px).astype(int), 0, side_px - 1)
     row = np.clip(((1 - at[1]) / 2 * side_px).astype(int), 0, side_px - 1)
     inside = disk_mask(side_px)

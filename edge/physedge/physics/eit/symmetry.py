@@ -31,6 +31,12 @@ class Symmetry:
     place: NDArray[np.intp]
     factor: NDArray[np.float32]
 
+    def moved(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Points (2, ...) of the changed body."""
+        x, y = -points[0] if self.is_mirrored else points[0], points[1]
+        cos, sin = np.cos(np.deg2rad(self.turn_deg)), np.sin(np.deg2rad(self.turn_deg))
+        return np.stack([cos * x - sin * y, sin * x + cos * y])
+
 
 def symmetries(protocol: VoltageProtocol) -> tuple[Symmetry, ...]:
     """The identity first, then all others that the protocol allows: its patterns must be mapped onto each other."""
