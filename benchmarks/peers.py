@@ -236,7 +236,8 @@ def published(rounds: int) -> None:
             options.intra_op_num_threads = 1
             session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
             given = {session.get_inputs()[0].name: image.numpy()}
-            compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_NUM_THREADS": 1})
+            asked = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+            compiled = openvino.Core().compile_model(path, "CPU", asked)
             functions[f"{name}, ONNX Runtime"] = lambda session=session, given=given: session.run(None, given)
             functions[f"{name}, OpenVINO"] = lambda compiled=compiled: compiled(image.numpy())
             known = f", published {PUBLISHED[name][1]}" if name in PUBLISHED else ""
