@@ -43,6 +43,21 @@ def test_a_faint_haze_changes_little() -> None:
     assert float((FrontReading(SPEC)(hazy) - FrontReading(SPEC)(disk)).abs()) < 0.05
 
 
+def test_cells_that_do_not_count_tell_nothing() -> None:
+    left, right = _disks(_column(2.0), _column(24.0)), _disks(_column(5.0), _column(24.0))
+    both, half = torch.cat([left[..., :16], right[..., 16:]], dim=3), torch.zeros_like(left)
+    half[..., :15] = 1.0  # the slope at a cell sees its neighbours
+    reading = FrontReading(SPEC)
+    torch.testing.assert_close(reading(both, half), reading(left, half))
+    assert float(reading(both)) > float(reading(both, half))
+
+
+def test_the_steepness_is_the_slope() -> None:
+    ramp = (torch.arange(32.0) * 0.01).expand(1, 1, 32, 32)
+    steepness = FrontReading(SPEC).steepness(ramp)[..., 1:-1]
+    torch.testing.assert_close(steepness, torch.full_like(steepness, 0.01 / SPEC.cell_mm))
+
+
 def test_without_a_front_the_middle_is_read() -> None:
     empty = torch.cat([torch.zeros(1, 1, 32, 32), torch.ones(1, 1, 32, 32)])
     assert FrontReading(SPEC)(empty).flatten().tolist() == pytest.approx([0, 0], abs=1e-3)

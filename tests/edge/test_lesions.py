@@ -13,9 +13,10 @@ from class_pictures import CLASSES, write_class_task
 
 from physedge.data.synthesize_tumour import TumourRequest, synthesize_tumour
 from physedge.models.physnet import physnet_e
+from physedge.train import growth_loss as loss_module
 from physedge.train.classification import ClassificationRecipe
 from physedge.train.fit import build_network, spec_of
-from physedge.train.growth_loss import graft_loss, location_loss, outside_loss
+from physedge.train.growth_loss import clear_loss, front_loss, graft_loss, location_loss, outside_loss
 from physedge.train.lesions import UNKNOWN, Lesions, draw_lesions, inside_head, outside_of_brain
 from physedge.train.options import TrainOptions
 from physedge_runtime.errors import UsageError
@@ -115,7 +116,10 @@ def test_the_density_itself_costs_least() -> None:
     assert float(location_loss(elsewhere, known, truth)) == pytest.approx(float(location_loss(truth, known, truth)))
 
 
-def test_what_is_taken_for_the_pictures_own_tumour_is_not_held_against_it(densities: Path) -> None:
+def test_what_is_taken_for_the_pictures_own_tumour_is_not_held_against_it(
+    densities: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loss_module, "FRONT_WEIGHT", 0.0)  # which asks for another front, not for more or less
     block = physnet_e(growth=SPEC).block
     assert block is not None
     grafted = Lesions(densities, SPEC).set_into(_heads(4), torch.ones(4, dtype=torch.bool), torch.Generator())
@@ -143,6 +147,38 @@ def test_the_ratio_counts_where_a_front_is_seen(densities: Path) -> None:
     assert one != other
     one, other = (float(graft_loss(block, faint.density, place, faint)) for place in places)
     assert one == other
+
+
+def test_a_front_as_steep_as_the_known_one_costs_nothing(densities: Path) -> None:
+    block = physnet_e(growth=SPEC).block
+    assert block is not None
+    heads, is_tumour = _heads(8), torch.arange(8) % 2 == 0
+    grafted = Lesions(densities, SPEC).set_into(heads, is_tumour, torch.Generator().manual_seed(4))
+    seen = torch.ones(8, 1)
+    assert float(front_loss(block, grafted.density, grafted, seen)) == 0
+    costs = []
+    for cells in (3, 5):
+        blurred = torch.nn.functional.avg_pool2d(grafted.density, cells, 1, cells // 2).requires_grad_()
+        cost = front_loss(block, blurred, grafted, seen)
+        cost.backward()
+        assert blurred.grad is not None
+        assert float(blurred.grad.abs().sum()) > 0
+        costs.append(float(cost.detach()))
+    assert 0 < costs[0] < costs[1]
+    elsewhere = torch.where(grafted.known == 1, grafted.density, torch.tensor(0.5))
+    assert float(front_loss(block, elsewhere, grafted, 0 * seen)) == 0
+    frozen = physnet_e(growth=SPEC.model_copy(update={"parameters": "frozen"})).block
+    assert frozen is not None
+    assert float(front_loss(frozen, elsewhere, grafted, seen)) == 0
+
+
+def test_haze_costs_where_there_is_no_tumour() -> None:
+    u = torch.full((3, 1, 16, 16), 0.2)
+    none, mixed = torch.zeros(3, dtype=torch.bool), torch.tensor([True, False, True])
+    assert float(clear_loss(u, none)) == pytest.approx(-math.log(0.8), rel=1e-5)
+    assert float(clear_loss(u, mixed)) == pytest.approx(-math.log(0.8) / 3, rel=1e-5)
+    assert float(clear_loss(torch.zeros_like(u), none)) == 0
+    assert math.isfinite(float(clear_loss(torch.ones_like(u), none)))
 
 
 def test_density_and_ratio_are_learned(densities: Path) -> None:

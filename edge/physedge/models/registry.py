@@ -109,22 +109,22 @@ REGISTRY: dict[str, ModelEntry] = {
     "physnet": ModelEntry(
         factory="physedge.models.physnet:physnet",
         spec=_tumour("physnet"),
-        summary="classification with tumour growth inside, ResNet-18, 11,197,735 parameters",
+        summary="classification with tumour growth inside, ResNet-18, 11,204,647 parameters",
     ),
     "physnet_34": ModelEntry(
         factory="physedge.models.physnet:physnet_34",
         spec=_tumour("physnet_34"),
-        summary="classification with tumour growth inside, ResNet-34, 21,305,895 parameters",
+        summary="classification with tumour growth inside, ResNet-34, 21,312,807 parameters",
     ),
     "physnet_50": ModelEntry(
         factory="physedge.models.physnet:physnet_50",
         spec=_tumour("physnet_50"),
-        summary="classification with tumour growth inside, ResNet-50, 23,592,231 parameters",
+        summary="classification with tumour growth inside, ResNet-50, 23,611,431 parameters",
     ),
     "physnet_e": ModelEntry(
         factory="physedge.models.physnet:physnet_e",
         spec=_tumour("physnet_e"),
-        summary="classification with tumour growth inside, for small devices, 1,187,447 parameters",
+        summary="classification with tumour growth inside, for small devices, 1,192,311 parameters",
     ),
 }
 

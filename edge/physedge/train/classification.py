@@ -17,7 +17,7 @@ from physedge.models.physnet import PhysNet
 from physedge.train.augment import STRENGTHS, augment_pictures
 from physedge.train.class_pictures import draw_class_curves, draw_confusion, draw_worst_classified
 from physedge.train.class_scores import ClassScores, score_classifier
-from physedge.train.growth_loss import graft_loss, growth_loss, outside_loss
+from physedge.train.growth_loss import clear_loss, graft_loss, growth_loss, outside_loss
 from physedge.train.inputs import Normaliser, logits_of, planar
 from physedge.train.lesions import SHARE, Lesions
 from physedge.train.options import TrainOptions
@@ -109,6 +109,7 @@ class ClassificationRecipe:
             total = total + growth_loss(network.block, answer, is_tumour, asks_for_region=self._lesions is None)
             if self._lesions is not None:
                 total = total + outside_loss(answer["density"][:, :1], changed)
+                total = total + clear_loss(answer["density"][:, :1], is_tumour)
                 total = total + self._learned_from(self._lesions, network, changed, is_tumour, generator)
         return total
 

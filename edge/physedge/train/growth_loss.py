@@ -8,6 +8,8 @@ With the equation inside the network its residual is 0 by construction. What is 
     L_smooth  mean |grad u_0|, so that a density is a region and no texture
     L_step    mean square of u_T with T steps less u_T with 2 T steps: parameters for which the steps are too long cost
     L_loc     with `--densities` only: u_0 against known densities, see `physedge.train.lesions`
+    L_front   likewise: what u_0's front tells of D / rho against what the known density's tells
+    L_clear   likewise: cross-entropy of u_0 with 0 everywhere in the pictures of "no tumour"
     L_prior   squared places of D and rho about the middle of their (logarithmic) ranges, from -1 to 1
 
 L_mass is taken in logarithms, since the mass of a slice runs over two decades and what matters is its order.
@@ -25,7 +27,7 @@ from physedge.models.physnet import TumourModel
 from physedge.train.lesions import Grafted, outside_of_brain
 
 MASS_WEIGHT, REGION_WEIGHT, SMOOTH_WEIGHT, STEP_WEIGHT, PRIOR_WEIGHT = 0.1, 0.1, 0.01, 0.05, 0.01
-LOCATION_WEIGHT, OUTSIDE_WEIGHT, RATIO_WEIGHT = 1.0, 0.1, 0.3
+LOCATION_WEIGHT, OUTSIDE_WEIGHT, RATIO_WEIGHT, FRONT_WEIGHT, CLEAR_WEIGHT = 1.0, 0.1, 0.3, 0.3, 1.0
 LEAST_TUMOUR_MASS, MOST_TUMOUR_MASS, LEAST_CONCENTRATION = 0.005, 0.25, 0.5
 # A front that nothing of reaches one half is none: D / rho cannot be seen.
 _LEAST_PEAK = 0.5
@@ -72,7 +74,7 @@ def location_loss(density: Tensor, known: Tensor, truth: Tensor) -> Tensor:
 
 
 def graft_loss(block: TumourModel, density: Tensor, place: Tensor, grafted: Grafted) -> Tensor:
-    """The weighted sum of L_loc and of the squared error of log(D / rho) where a front is seen.
+    """The weighted sum of L_loc and, where a front is seen, of L_front and the squared error of log(D / rho).
 
     Cells of which nothing is known count the less the denser they are answered, by (1 - u_0)²: what the network takes
     for a tumour in a picture with one may be that tumour, and is not held against it.
@@ -90,7 +92,29 @@ def graft_loss(block: TumourModel, density: Tensor, place: Tensor, grafted: Graf
     known = grafted.known * torch.maximum(certain, (1.0 - density.detach()).square())
     located = location_loss(density, known, grafted.density)
     ratio = (missed.square() * seen).sum() / seen.sum().clamp(min=1.0)
-    return LOCATION_WEIGHT * located + RATIO_WEIGHT * ratio
+    return LOCATION_WEIGHT * located + RATIO_WEIGHT * ratio + FRONT_WEIGHT * front_loss(block, density, grafted, seen)
+
+
+def front_loss(block: TumourModel, density: Tensor, grafted: Grafted, seen: Tensor) -> Tensor:
+    """Squared error of log(D / rho) as the front of u_0 tells it, against the front of the known density.
+
+    Args:
+        block: Of the network that answered.
+        density: u_0 of the pictures, (batch, 1, row, column).
+        grafted: What is known of them.
+        seen: 1 where a lesion's front is to be seen, else 0, (batch, 1).
+    """
+    if block.parameter.mode != "image":  # D and rho of every picture are the same, and nothing reads the front
+        return density.new_zeros(())
+    counted = (grafted.known == 1).float()
+    told, known = (block.parameter.front(u, counted) for u in (density, grafted.density))
+    return ((2.0 * (told - known)).square() * seen).sum() / seen.sum().clamp(min=1.0)
+
+
+def clear_loss(density: Tensor, is_tumour: Tensor) -> Tensor:
+    """Cross-entropy of u_0 (batch, 1, row, column) with 0 everywhere in pictures without a tumour."""
+    cost = -torch.log1p(-density.clamp(max=1.0 - _TINY)).mean(dim=(1, 2, 3))
+    return CLEAR_WEIGHT * torch.where(is_tumour, torch.zeros_like(cost), cost).mean()
 
 
 def outside_loss(density: Tensor, pictures: Tensor) -> Tensor:

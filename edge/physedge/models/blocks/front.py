@@ -44,11 +44,20 @@ class FrontReading(nn.Module):
         slope[0], slope[-1] = 0.0, 0.0
         self.register_buffer("slope", slope, persistent=False)
 
-    def forward(self, density: Tensor) -> Tensor:
-        """Map u, (batch, 1, cell, cell), 0 to 1, to (batch, 1); 0 where u has no front."""
-        down, across = self.slope @ density, density @ self.slope.T
-        steepness = torch.sqrt(down.square() + across.square() + 1e-12)
+    def forward(self, density: Tensor, counted: Tensor | None = None) -> Tensor:
+        """Map u, (batch, 1, cell, cell), 0 to 1, to (batch, 1); 0 where u has no front.
+
+        Args:
+            density: u.
+            counted: How much a cell counts, of the same shape, 0 to 1; all alike where None.
+        """
+        steepness = self.steepness(density)
         q = crossing(density)
-        cubed = q * q * q
+        cubed = q * q * q if counted is None else q * q * q * counted
         seen = (cubed * q).sum(dim=(2, 3)) / 8.0 + _LEAST_FRONT_PER_MM * self.middle_mm
         return torch.log(seen / ((cubed * steepness).sum(dim=(2, 3)) + _LEAST_FRONT_PER_MM)) - math.log(self.middle_mm)
+
+    def steepness(self, density: Tensor) -> Tensor:
+        """|grad u| in 1/mm, of the shape of u; 0 across the border."""
+        down, across = self.slope @ density, density @ self.slope.T
+        return torch.sqrt(down.square() + across.square() + 1e-12)
