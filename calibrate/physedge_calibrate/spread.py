@@ -1,7 +1,9 @@
 """One evaluation over several processes, or over the machines of a Ray cluster; the same figures as in one.
 
-The samples are cut into runs of neighbours, each run is evaluated where there is room, and the parts are put together
-in the order of the samples. Every process answers on one thread: the figures do not depend on how many there were.
+The first few are answered in this process: where all of them would take it less than another one takes to start, none
+is. The others are cut into runs of neighbours, each run is evaluated where there is room, and the parts are put
+together in the order of the samples. Every process answers on one thread: the figures do not depend on how many there
+were.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import socket
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import ExitStack, contextmanager
@@ -26,6 +29,8 @@ from physedge_runtime.spec import ModelSpec
 
 # Below this many samples a process, starting one costs more than it saves.
 LEAST_SAMPLES = 12
+# What the first process costs until it answers, on the wall: an interpreter, its imports and an engine.
+_START_S = 3.0
 # Runs a process, so that one slow run does not keep the others waiting.
 _RUNS = 4
 LOCAL_RAY = "local"
@@ -123,11 +128,17 @@ def evaluate_spread(
             return evaluate(infer, samples, job.spec, advance=advance), engine.fingerprint
     job = replace(job, request=replace(job.request, threads=1))
     blank = watch.fresh() if watch is not None else None
-    if spread.ray is None:
-        parts = _over_processes(job, samples, blank, processes)
-    else:
-        parts = _over_ray(job, samples, blank, spread.ray)
     found: dict[int, _Part] = {}
+    begun = 0
+    if spread.ray is None and processes not in _kept:
+        for part in _begun_here(job, samples, blank, processes, advance):
+            found[part.start] = part
+            begun += len(part.evaluation)
+    parts: Iterator[_Part] = iter(())
+    if spread.ray is not None:
+        parts = _over_ray(job, samples, blank, spread.ray)
+    elif begun < len(samples):
+        parts = _over_processes(job, samples, blank, processes, begun)
     for part in parts:
         found[part.start] = part
         for _ in range(len(part.evaluation)):
@@ -175,10 +186,30 @@ def _merged_values(name: str, column: list[Any], lengths: list[int]) -> Any:
     return first
 
 
-def _runs(count: int, processes: int) -> Iterator[tuple[int, int]]:
-    """Start and end of each run."""
-    size = max(1, -(-count // (processes * _RUNS)))
-    for start in range(0, count, size):
+def _begun_here(
+    job: EngineJob, samples: Sequence[Sample], blank: Watch | None, processes: int, advance: Callable[[], object]
+) -> Iterator[_Part]:
+    """The first samples, answered in this process; all of them where starting others would take longer."""
+    with open_engine(job.engine, job.request) as engine:
+
+        def run(start: int, end: int) -> _Part:
+            watch = blank.fresh() if blank is not None else None
+            infer = watch.around(engine.infer) if watch is not None else engine.infer
+            evaluation = evaluate(infer, samples[start:end], job.spec, advance=advance)
+            return _Part(start=start, evaluation=evaluation, fingerprint=engine.fingerprint, watch=watch)
+
+        began = time.perf_counter()
+        yield run(0, LEAST_SAMPLES)
+        rest = len(samples) - LEAST_SAMPLES
+        rest_s = (time.perf_counter() - began) / LEAST_SAMPLES * rest
+        if rest > 0 and rest_s * (1.0 - 1.0 / processes) < _START_S:
+            yield run(LEAST_SAMPLES, len(samples))
+
+
+def _runs(count: int, processes: int, begun: int = 0) -> Iterator[tuple[int, int]]:
+    """Start and end of each run of what has not begun."""
+    size = max(1, -(-(count - begun) // (processes * _RUNS)))
+    for start in range(begun, count, size):
         yield start, min(start + size, count)
 
 
@@ -216,12 +247,14 @@ def _pool(processes: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
 
 
-def _over_processes(job: EngineJob, samples: Sequence[Sample], blank: Watch | None, processes: int) -> Iterator[_Part]:
+def _over_processes(
+    job: EngineJob, samples: Sequence[Sample], blank: Watch | None, processes: int, begun: int
+) -> Iterator[_Part]:
     with ExitStack() as stack:
         pool = _workers(processes, stack)
         waiting: list[Future[_Part]] = [
             pool.submit(_answer_on, job, start, samples[start:end], blank)
-            for start, end in _runs(len(samples), processes)
+            for start, end in _runs(len(samples), processes, begun)
         ]
         try:
             for done in as_completed(waiting):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -12,10 +13,11 @@ from disks import write_disks
 from numpy.typing import NDArray
 from tiny_network import SIDE_PX, tiny_graph, tiny_spec
 
+from physedge_calibrate import spread as spread_module
 from physedge_calibrate.dataset import LabelledFile, read_labelled
 from physedge_calibrate.evaluate_segmentation import SegmentationEvaluation
 from physedge_calibrate.samples import OF_THE_SET
-from physedge_calibrate.spread import EngineJob, Spread, evaluate_spread, kept_workers, merged
+from physedge_calibrate.spread import LEAST_SAMPLES, EngineJob, Spread, evaluate_spread, kept_workers, merged
 from physedge_runtime.engines import EngineRequest
 from physedge_runtime.errors import EnvironmentFault
 
@@ -64,19 +66,55 @@ def assert_same(found: object, alone: tuple[SegmentationEvaluation, str]) -> Non
     assert evaluation.found_from == expected.found_from
 
 
-def test_two_processes_give_what_one_gives_in_the_order_of_the_samples(
-    job: EngineJob, samples: list[LabelledFile], alone: tuple[SegmentationEvaluation, str]
+def _pools(monkeypatch: pytest.MonkeyPatch, *, start_s: float) -> list[int]:
+    """Sets what a process is said to cost, and lists the pools that are made from now on."""
+    made: list[int] = []
+    pool = spread_module._pool
+
+    def counted(processes: int) -> ProcessPoolExecutor:
+        made.append(processes)
+        return pool(processes)
+
+    monkeypatch.setattr(spread_module, "_START_S", start_s)
+    monkeypatch.setattr(spread_module, "_pool", counted)
+    return made
+
+
+def test_what_takes_less_than_a_process_to_start_stays_here(
+    job: EngineJob,
+    samples: list[LabelledFile],
+    alone: tuple[SegmentationEvaluation, str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    made = _pools(monkeypatch, start_s=1e6)
+    steps: list[int] = []
+    assert_same(evaluate_spread(job, samples, spread=Spread(processes=2), advance=lambda: steps.append(1)), alone)
+    assert (made, len(steps)) == ([], COUNT)
+    few = samples[: 2 * LEAST_SAMPLES - 1]  # too few for two
+    assert len(evaluate_spread(job, few, spread=Spread(processes=2))[0]) == len(few)
+
+
+def test_two_processes_give_what_one_gives_in_the_order_of_the_samples(
+    job: EngineJob,
+    samples: list[LabelledFile],
+    alone: tuple[SegmentationEvaluation, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = _pools(monkeypatch, start_s=0.0)
     steps: list[int] = []
     found = evaluate_spread(job, samples, spread=Spread(processes=2), advance=lambda: steps.append(1))
     assert_same(found, alone)
-    assert len(steps) == COUNT
+    assert (made, len(steps)) == ([2], COUNT)
 
 
 def test_kept_processes_answer_for_one_graph_after_the_other(
-    job: EngineJob, samples: list[LabelledFile], alone: tuple[SegmentationEvaluation, str]
+    job: EngineJob,
+    samples: list[LabelledFile],
+    alone: tuple[SegmentationEvaluation, str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What a process has open from the evaluation before is not taken for another graph, nor for other options."""
+    made = _pools(monkeypatch, start_s=0.0)
     others = [
         replace(job, request=replace(job.request, graph=tiny_graph(bias=-3.1))),
         replace(job, request=replace(job.request, options={"optimise": False})),
@@ -84,6 +122,7 @@ def test_kept_processes_answer_for_one_graph_after_the_other(
     expected = [evaluate_spread(other, samples) for other in others]
     with kept_workers():
         found = [evaluate_spread(one, samples, spread=Spread(processes=2)) for one in (job, *others, job)]
+    assert made == [2]
     for pair in zip(found, (alone, *expected, alone), strict=True):
         assert_same(*pair)  # type: ignore[arg-type]
     assert found[0][0].scores("dice").mean() != found[1][0].scores("dice").mean()
