@@ -135,8 +135,8 @@ def main() -> None:
     draw(sheet, [file.stem.removeprefix("datamat_") for file in files], asked.out / "adapted.png")
     (asked.out / "adapted.json").write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
     print(machine_line())
-    print("\n| | misfit, 24 that taught | misfit, 8 that judge | correlation | relative error | KTC |")
-    print("|---|---|---|---|---|---|")
+    print("\n| | misfit, 24 that taught | misfit, 8 that judge | correlation | relative error | SSIM | KTC |")
+    print("|---|---|---|---|---|---|---|")
     for name, row in table.items():
         cells = " | ".join(f"{row[key]:.3f}" for key in row)
         print(f"| {name} | {cells} |")

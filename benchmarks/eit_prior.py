@@ -119,8 +119,8 @@ def main() -> None:
         print(name, table[name], flush=True)
     (asked.out / "prior.json").write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
     print(machine_line())
-    print(f"\n| | relative error, {len(frames)} simulated: median | mean | tanks: correlation | relative error | KTC |")
-    print("|---|---|---|---|---|---|")
+    heads = ("median", "mean", "tanks: correlation", "relative error", "SSIM", "KTC")
+    print(f"\n| | relative error, {len(frames)} simulated: " + " | ".join(heads) + " |\n|---|" + "---|" * len(heads))
     for name, row in table.items():
         print(f"| {name} | " + " | ".join(f"{value:.3f}" for value in row.values()) + " |")
 

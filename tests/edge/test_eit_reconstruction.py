@@ -9,15 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 
 from physedge.data.synthesize_eit import VoltageSetRequest, synthesize_eit
 from physedge.data.voltage_kinds import CLEAN_KINDS
+from physedge.models.blocks.impedance import ForwardOperator
 from physedge.models.eit_post import eit_post
 from physedge.models.eit_unrolled import LearnedRegulariser, eit_unrolled
-from physedge.models.impedance import ImpedanceNetwork
+from physedge.models.impedance import ImpedanceNetwork, Refinement
 from physedge.physics.eit.absolute import fit_background, gauss_newton
 from physedge.physics.eit.embed import STRENGTHS, embed, linearisation_of
-from physedge.physics.eit.faults import FAULTS
+from physedge.physics.eit.faults import FAULTS, channel_of
 from physedge.physics.eit.forward import CompleteElectrodeModel
 from physedge.physics.eit.linear import greit, noser
 from physedge.physics.eit.mesh import mesh_of_at_most
@@ -27,12 +29,15 @@ from physedge.physics.eit.simulate import OUT_OF_DISTRIBUTION, MeasurementError,
 from physedge.physics.eit.symmetry import symmetries
 from physedge.physics.eit.tank import Tank
 from physedge.physics.eit.total_variation import total_variation
-from physedge.train.turned_bodies import changed_frames, changed_images
+from physedge.train.options import TrainOptions
+from physedge.train.reconstruction import ReconstructionRecipe
+from physedge.train.turned_bodies import changed_frames, changed_images, smoothed_images
 from physedge_calibrate.metrics.greit import greit_figures
 from physedge_calibrate.metrics.reconstruction import correlation
 from physedge_calibrate.voltage_frames import read_arrays, read_part, read_voltage_samples
 from physedge_runtime.errors import UsageError
 from physedge_runtime.frame import VoltageSpec
+from physedge_runtime.spec import ModelSpec, Task
 from physedge_runtime.voltage_protocol import find_protocol
 
 PROTOCOL = find_protocol("adjacent", 8)
@@ -98,6 +103,20 @@ def test_a_dead_electrode_is_named_and_left_out(network: ImpedanceNetwork) -> No
     assert clean_alarms <= 2
     unharmed, without, with_it = errors
     assert without - unharmed < 0.25 * (with_it - unharmed)
+
+
+def test_a_dead_channel_is_seen_and_one_of_its_electrodes_named(network: ImpedanceNetwork) -> None:
+    generator, seen, named = np.random.default_rng(1), 0, 0
+    for number in range(16):
+        voltages, _ = simulated(number)
+        channel = number % 8
+        broken = np.stack([voltages[0], FAULTS["dead channel"](voltages[1], PROTOCOL, channel, generator)])
+        with torch.no_grad():
+            blame = network(torch.from_numpy(broken).float()[None])["trust_electrode"][0]
+        seen += bool(blame.max() > network.doubts.limit)
+        named += bool(PROTOCOL.voltages[int(blame.argmax()), channel_of(PROTOCOL, channel)])
+    assert seen == 16
+    assert named >= 15
 
 
 def test_kinds_that_limits_let_pass_are_of_a_device_as_good_as_the_usual() -> None:
@@ -189,6 +208,46 @@ def test_a_turned_body_gives_turned_voltages_and_pixels() -> None:
         back[0] *= -1 if symmetry.is_mirrored else 1
         exact = phantom.log_change(back) * disk_mask(64)
         assert correlation(found, exact) > 0.95
+
+
+def test_the_loss_holds_images_of_turned_voltages_against_the_turned_image(tmp_path: Path) -> None:
+    class Lopsided(Refinement):
+        def __init__(self, slope: float) -> None:
+            super().__init__()
+            self.slope = slope
+
+        def forward(
+            self, linear: torch.Tensor, difference: torch.Tensor, operator: ForwardOperator, strength: torch.Tensor
+        ) -> torch.Tensor:
+            return self.slope * torch.linspace(-1, 1, linear.shape[-1]) * linear[:, :1]
+
+    options = TrainOptions(model="eit_post", data=(tmp_path,), output=tmp_path, task=Task.RECONSTRUCTION)
+    spec = ModelSpec(name="eit_post", task=Task.RECONSTRUCTION, voltages=SPEC)
+    frames, truths = (np.stack(part) for part in zip(*(simulated(4 * number) for number in range(4)), strict=True))
+    turned = {}
+    for slope in (0.0, 0.5):
+        network = ImpedanceNetwork(SPEC, Lopsided(slope))
+        network.load_physics(embed(SPEC))
+        losses = np.zeros(2)
+        for seed in range(32):
+            for place, weight in enumerate((1.0, 2.0)):
+                recipe = ReconstructionRecipe(spec, options, turn_weight=weight)
+                generator = torch.Generator().manual_seed(seed)
+                voltages, images = torch.from_numpy(frames).float(), torch.from_numpy(truths)
+                losses[place] += float(recipe.loss(network, voltages, images, generator, (64, 64)))
+        turned[slope] = (losses[1] - losses[0]) / 8  # a quarter of the batches is turned
+    # Linear images leave what pixels leave.
+    assert 0 < turned[0.0] < 1e-3
+    assert turned[0.5] > 5e-3
+
+
+def test_images_are_smoothed_as_the_measure_of_turns_smooths_them() -> None:
+    image = draw_phantom(np.random.default_rng(5)).image()
+    mask = torch.from_numpy(disk_mask(64)).float()
+    found = smoothed_images(torch.from_numpy(image)[None], mask)[0].numpy()
+    inside = disk_mask(64)
+    expected = gaussian_filter(image, 1.5)[inside] / gaussian_filter(inside.astype(float), 1.5)[inside]
+    np.testing.assert_allclose(found[inside], expected, atol=0.005 * np.abs(image).max())
 
 
 def test_small_targets_are_as_large_as_they_are_and_lie_everywhere() -> None:

@@ -14,11 +14,11 @@ from physedge.data.prepared import Advance, Example, PreparedExamples
 from physedge.data.splits import Splits, find_splits
 from physedge.models.impedance import ImpedanceNetwork
 from physedge.physics.eit.embed import protocol_of
-from physedge.physics.eit.symmetry import symmetries
+from physedge.physics.eit.symmetry import Symmetry, symmetries
 from physedge.train.options import TrainOptions
 from physedge.train.recipe import Row
 from physedge.train.reconstruction_scores import ReconstructionScores, score_reconstruction
-from physedge.train.turned_bodies import changed_frames, changed_images
+from physedge.train.turned_bodies import changed_frames, changed_images, smoothed_images
 from physedge_calibrate.voltage_frames import VoltageSample, read_declaration, read_voltage_samples
 from physedge_runtime.errors import UsageError
 from physedge_runtime.frame import VoltageSpec
@@ -26,6 +26,12 @@ from physedge_runtime.spec import ModelSpec
 
 PHYSICS_WEIGHT = 0.02
 """Of the forward model's part of the loss; 0 leaves the image alone."""
+
+TURN_WEIGHT = 10.0
+"""Of the part of the loss that holds images of turned voltages against the turned images; 0 leaves it out."""
+
+_TURNED_SHARE = 0.25
+"""Of the batches that are shown in a second turn, too: every one would cost more than twice the time."""
 
 _LEFT_OUT_SHARE = 0.15
 _LEAST_SIZE = 0.03
@@ -39,18 +45,29 @@ class ReconstructionRecipe:
     The squared error of the image over that of the truth, and `physics_weight` times that of what the error of the
     image would answer, J (image - truth), over the squared differences. The misfit J image - difference itself would be
     a wrong target: of the true image it is not 0, since the body is no linear one.
+
+    The bodies of every fourth batch, by chance, are shown in a second turn or mirror, too; `turn_weight` times the
+    squared distance of the two images, one turned onto the other and both smoothed, over the squared truth is added.
     """
 
     scores: tuple[str, ...] = ("loss", "relative_error", "correlation")
     shown: tuple[str, str] = ("relative_error", "relative error")
 
-    def __init__(self, spec: ModelSpec, options: TrainOptions, *, physics_weight: float = PHYSICS_WEIGHT) -> None:
+    def __init__(
+        self,
+        spec: ModelSpec,
+        options: TrainOptions,
+        *,
+        physics_weight: float = PHYSICS_WEIGHT,
+        turn_weight: float = TURN_WEIGHT,
+    ) -> None:
         assert spec.voltages is not None
         self._voltages, self._options = spec.voltages, options
         self._physics_weight = physics_weight
         self._spec = spec
         known = symmetries(protocol_of(spec.voltages)) if options.augmentation != "none" else ()
         self._symmetries = known[:1] if options.augmentation == "none" else known
+        self._turn_weight = turn_weight if len(self._symmetries) > 1 else 0.0
         self._variance = 1.0
 
     def split(self, folder: Path) -> Splits:
@@ -90,11 +107,19 @@ class ReconstructionRecipe:
     def loss(
         self, network: nn.Module, frames: Tensor, truths: Tensor, generator: torch.Generator, size: tuple[int, int]
     ) -> Tensor:
-        """Of the image, and of what its error would answer; some samples without one electrode."""
+        """Of the image, of what its error would answer, and of its turn; some samples without one electrode."""
         _ = size
         assert isinstance(network, ImpedanceNetwork)
-        frames, truths = self._changed(frames, truths, generator)
-        left_out = self._left_out(len(frames), generator).to(frames.device)
+        count = len(frames)
+        change = self._drawn(self._symmetries, generator)
+        frames, truths = changed_frames(frames, change), changed_images(truths, change)
+        left_out = self._left_out(count, generator).to(frames.device)
+        is_turned = self._turn_weight > 0 and float(torch.rand((), generator=generator)) < _TURNED_SHARE
+        turn = self._drawn(self._symmetries[1:], generator) if is_turned else None
+        if turn is not None:
+            frames = torch.cat([frames, changed_frames(frames, turn)])
+            truths = torch.cat([truths, changed_images(truths, turn)])
+            left_out = torch.cat([left_out, torch.zeros_like(left_out)])
         difference = network.difference(frames)
         image, _linear = network.reconstruct(difference, left_out)
         error = image - truths[:, None]
@@ -103,12 +128,17 @@ class ReconstructionRecipe:
             answers = network.operator(error).square().mean(dim=1)
             scale = difference.square().mean(dim=1) + _LEAST_SIZE**2 * self._variance
             total = total + self._physics_weight * (answers / scale).mean()
+        if turn is not None:
+            first, second = (smoothed_images(part[:, 0], network.linear.mask) for part in image.split(count))
+            apart = (changed_images(first, turn) - second) * network.linear.mask
+            distance = relative_square(apart[:, None], truths[count:], network.linear.mask)
+            total = total + self._turn_weight * (distance * (left_out[:count] == 0)).mean()
         return total
 
-    def _changed(self, frames: Tensor, truths: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """The same bodies turned and mirrored, all of a batch alike."""
-        drawn = self._symmetries[int(torch.randint(len(self._symmetries), (), generator=generator))]
-        return changed_frames(frames, drawn), changed_images(truths, drawn)
+    @staticmethod
+    def _drawn(known: Sequence[Symmetry], generator: torch.Generator) -> Symmetry:
+        """A turn or mirror, for all of a batch alike."""
+        return known[int(torch.randint(len(known), (), generator=generator))]
 
     def _left_out(self, count: int, generator: torch.Generator) -> Tensor:
         electrode = torch.randint(1, self._voltages.electrodes + 1, (count,), generator=generator)

@@ -11,6 +11,8 @@ from torch.nn import functional
 from physedge.physics.eit.symmetry import Symmetry
 
 _QUARTER_DEG = 90.0
+_SMOOTH_PX = 1.5
+_LEAST_WEIGHT = 1e-2
 
 
 def changed_frames(frames: Tensor, symmetry: Symmetry) -> Tensor:
@@ -38,3 +40,16 @@ def turned_images(images: Tensor, turn_deg: float) -> Tensor:
         images[:, None], grid.expand(len(images), -1, -1, -1), mode="bicubic", align_corners=False
     )
     return turned[:, 0]
+
+
+def smoothed_images(images: Tensor, mask: Tensor) -> Tensor:
+    """Images (batch, height, width), each pixel the mean with Gaussian weights of those of the mask around it.
+
+    Turned images are held against each other in this form: interpolation leaves nothing of it that a network could be
+    blamed for (`physedge.physics.eit.plausibility`).
+    """
+    at = torch.arange(images.shape[-1], dtype=images.dtype, device=images.device)
+    weights = torch.exp(-0.5 * ((at[:, None] - at) / _SMOOTH_PX) ** 2)
+    whole: Tensor = weights @ mask @ weights
+    smoothed: Tensor = weights @ (images * mask) @ weights / whole.clamp_min(_LEAST_WEIGHT)
+    return smoothed

@@ -1,4 +1,4 @@
-"""Faults of one electrode, planted in measured or simulated frames, for tests of what a device says about them."""
+"""Faults of one electrode or channel, planted in measured or simulated frames, to test what a device says of them."""
 
 from __future__ import annotations
 
@@ -22,6 +22,21 @@ def dead(
     """No contact: what touches the electrode reads noise."""
     changed = np.array(frame, np.float64)
     lost = protocol.touches()[electrode]
+    changed[lost] = generator.normal(size=int(lost.sum())) * _DEAD_LEVEL * _level(frame)
+    return changed
+
+
+def channel_of(protocol: VoltageProtocol, electrode: int) -> int:
+    """The first channel that measures at an electrode."""
+    return int(np.flatnonzero(protocol.voltages[electrode])[0])
+
+
+def dead_channel(
+    frame: Frame, protocol: VoltageProtocol, electrode: int, generator: np.random.Generator
+) -> NDArray[np.float64]:
+    """The amplifier that measures between this electrode and others is broken: it reads noise; currents flow on."""
+    changed = np.array(frame, np.float64)
+    lost = protocol.index[1] == channel_of(protocol, electrode)
     changed[lost] = generator.normal(size=int(lost.sum())) * _DEAD_LEVEL * _level(frame)
     return changed
 
@@ -73,6 +88,7 @@ def _level(frame: Frame) -> float:
 FAULTS: Mapping[str, Fault] = MappingProxyType(
     {
         "dead electrode": dead,
+        "dead channel": dead_channel,
         "gain 20 %, measured side": measured_gain(0.2),
         "gain 5 %, measured side": measured_gain(0.05),
         "gain 1 %, measured side": measured_gain(0.01),
