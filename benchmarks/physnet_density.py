@@ -115,8 +115,9 @@ def _correlation(x: NDArray[np.float64], y: NDArray[np.float64], groups: NDArray
 
     def correlation(totals: NDArray[np.float64]) -> NDArray[np.float64]:
         mean_x, mean_y, xx, yy, xy = (totals[:, 1:] / totals[:, :1]).T
-        spreads: NDArray[np.float64] = np.sqrt((xx - mean_x**2) * (yy - mean_y**2))
-        return (xy - mean_x * mean_y) / spreads
+        spreads = np.sqrt((xx - mean_x**2) * (yy - mean_y**2))
+        found: NDArray[np.float64] = (xy - mean_x * mean_y) / spreads
+        return found
 
     one = statistic_interval(sums, correlation, groups=groups, generator=np.random.default_rng(0)).within(-1.0, 1.0)
     return f"{one.estimate:.3f} ({one.low:.3f} to {one.high:.3f})"

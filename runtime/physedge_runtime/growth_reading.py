@@ -13,7 +13,7 @@ from physedge_runtime.frame import Frame, FrameSpec
 from physedge_runtime.growth import SNAPSHOTS, GrowthSpec
 from physedge_runtime.resize import geometry
 
-DENSITY, DIFFUSIVITY, WIDTH = "density", "D_mm2_per_day", "front_width_mm"
+DENSITY, DIFFUSIVITY, GROWTH, WIDTH = "density", "D_mm2_per_day", "rho_per_day", "front_width_mm"
 _FOCUS_FROM = 0.5
 
 _ONE_PICTURE = "one picture fixes sqrt(D/rho) at best, D and rho are latent"
@@ -68,6 +68,12 @@ def read_growth(
         parameters["foci_count"] = float(count_foci(density[0] > _FOCUS_FROM))
     times = tuple(growth.horizon_days * index / (SNAPSHOTS - 1) for index in range(SNAPSHOTS))
     return GrowthReading(parameters=parameters, note=note, times_days=times)
+
+
+def parameter_words(parameters: Mapping[str, float]) -> str:
+    """The parameters with their units, in letters that every font has: `D 0.2 mm2/day, rho 0.02/day, ...`."""
+    forms = ((DIFFUSIVITY, "D {:.3g} mm2/day"), (GROWTH, "rho {:.3g}/day"), (WIDTH, "sqrt(D/rho) {:.3g} mm"))
+    return ", ".join(form.format(parameters[name]) for name, form in forms if name in parameters)
 
 
 def count_foci(inside: NDArray[np.bool_]) -> int:

@@ -161,6 +161,7 @@ def test_from_folders_to_a_stream(
     printed = capsys.readouterr()
     assert "accuracy" in printed.out + printed.err
     bundle = "build/physnet_e.physedge"
+    assert "Not for diagnosis, triage or treatment planning" in Path("build/physnet_e.card.md").read_text("utf-8")
     assert _run("verify", bundle, "--data", str(task), "--json") in (0, 1)
     capsys.readouterr()
     kept = answer_frames(Path(bundle), task)
@@ -193,7 +194,9 @@ def test_from_folders_to_a_stream(
     assert frame["answer"]["label"] in CLASSES
     assert frame["answer"]["note"].startswith("on the frame's own pixel spacing")
     capsys.readouterr()
-    # What cannot be meant: a spacing, a class that the bundle does not know, one that is missing.
+    # What cannot be meant: parameters, a spacing, a class that the bundle does not know, one that is missing.
+    assert _run("train", "physnet_e", "--data", str(task), *size, "--growth", "growth_per_day=[0.2, 0.1]") == 2
+    assert capsys.readouterr().err.startswith("PE-TRAIN-009: ")
     assert _run("run", "--bundle", bundle, "--source", str(task / "val/left"), "--pixel-mm", "0") == 2
     assert capsys.readouterr().err.startswith("PE-RUN-004: ")
     other = write_class_folders(tmp_path / "other", 1, seed=0)

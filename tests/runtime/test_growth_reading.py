@@ -13,7 +13,7 @@ from physedge_runtime.decode import Head, decode
 from physedge_runtime.errors import UsageError
 from physedge_runtime.frame import Colour, Fit, Frame, FrameSpec, spacing_fault
 from physedge_runtime.growth import GrowthSpec
-from physedge_runtime.growth_reading import count_foci
+from physedge_runtime.growth_reading import count_foci, parameter_words
 from physedge_runtime.results import Classification, Signal, StageTimes
 from physedge_runtime.sinks.overlay import Overlay
 from physedge_runtime.sources.dicom import DicomSource
@@ -171,3 +171,29 @@ def test_the_density_is_drawn_where_it_is_and_its_evolution_beside_it() -> None:
     )
     assert plain is not None
     assert (plain == 90).all()
+
+
+def test_the_parameters_and_what_they_are_stand_above_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    info = StreamInfo(source="test", live=False, period_ns=None, engine="", classes=SPEC.classes, frame_spec=SPEC.frame)
+    overlay = Overlay(info)
+    said: list[str] = []
+    put = overlay._cv2.putText
+
+    def heard(canvas: Any, text: str, *rest: Any) -> Any:
+        said.append(text)
+        return put(canvas, text, *rest)
+
+    monkeypatch.setattr(overlay._cv2, "putText", heard)
+    for spacing_mm, begins in ((None, "latent: no pixel spacing is known"), ((1.0, 1.0), "on the frame's own pixel")):
+        frame = _frame(height=512, width=512, colour=Colour.BGR, spacing_mm=spacing_mm)
+        result = _answer(frame)
+        item = StreamedFrame(
+            frame=frame, result=result, signal=Signal.LIVE, captured_ns=0, at_ns=0, age_ms=1.0, trust=result.trust
+        )
+        said.clear()
+        overlay.draw(item)
+        words = parameter_words(result.parameters)
+        assert words in said
+        assert any(text.startswith(begins) for text in said)
+    assert words == "D 3.2 mm2/day, rho 0.02/day, sqrt(D/rho) 12.6 mm"
+    assert parameter_words({}) == ""

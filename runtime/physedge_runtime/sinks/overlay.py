@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physedge_runtime.frame import Colour, Frame
+from physedge_runtime.growth_reading import parameter_words
 from physedge_runtime.resize import Geometry
 from physedge_runtime.results import Classification, Reconstruction, Result, Segmentation, Signal, TrustState
 from physedge_runtime.sinks.density import draw_density
@@ -135,6 +136,22 @@ class Overlay:
             text = self._fitting(text, scale, width - x - 4)
             cv2.putText(canvas, text, (x, baseline), cv2.FONT_HERSHEY_SIMPLEX, scale, colour, 1, cv2.LINE_AA)
             x += self._width(text, scale) + round(0.6 * bar_px)
+        if isinstance(item.result, Classification) and item.result.note:
+            self._draw_reading(canvas, item.result, bar_px)
+
+    def _draw_reading(self, canvas: Picture, result: Classification, bar_px: int) -> None:
+        """Two rows above the bar: the parameters with their units, and the sentence about what they are."""
+        cv2 = self._cv2
+        row_px = max(14, round(0.7 * bar_px))
+        scale = row_px / 42
+        words = [text for text in (parameter_words(result.parameters), result.note) if text]
+        bottom = canvas.shape[0] - bar_px
+        part = canvas[max(0, bottom - row_px * len(words)) : bottom]
+        part[:] = (part * _BAR_DARKNESS).astype(np.uint8)
+        for place, text in enumerate(reversed(words)):
+            text = self._fitting(text, scale, canvas.shape[1] - 8)
+            where = (4, bottom - place * row_px - round(0.32 * row_px))
+            cv2.putText(canvas, text, where, cv2.FONT_HERSHEY_SIMPLEX, scale, _TEXT, 1, cv2.LINE_AA)
 
     def _width(self, text: str, scale: float) -> int:
         return int(self._cv2.getTextSize(text, self._cv2.FONT_HERSHEY_SIMPLEX, scale, 1)[0][0])
