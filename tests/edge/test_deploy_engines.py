@@ -101,8 +101,12 @@ def test_other_options_mean_another_build_and_have_their_price_said(tmp_path: Pa
     here = device(tmp_path)
     build_on_device(bundle(0.2), here)
     asked = replace(here, version_compatible=True, hardware_compatible=True, workspace_mib=128)
-    assert build_on_device(bundle(0.2), asked).built
     assert here.library is not None
+    assert not here.library.module.runtimes[-1].engine_host_code_allowed
+    assert build_on_device(bundle(0.2), asked).built
+    assert here.library.module.runtimes[
+        -1
+    ].engine_host_code_allowed  # it carries a runtime, and is asked on golden frames
     assert here.library.module.built[-1]["limits"] == {"workspace": 128 << 20}
     slower, larger = prices(hardware_compatible=True, version_compatible=True)
     assert "may be slower" in slower and "slower to load" in larger

@@ -20,7 +20,7 @@ from debian import program
 from native_build import SANITIZERS, compiled, configure_and_build
 from native_contract import *  # noqa: F403 - its tests, for this engine
 from native_library import VOLTAGES, frame
-from tensorrt_plans import BUILD, HALF, UINT8, VERSION, StandIn, key_of, tensor
+from tensorrt_plans import BUILD, HALF, UINT8, VERSION, StandIn, key_of, plan, tensor, tensors_of
 from tiny_network import SIDE_PX
 from tiny_voltages import voltage_bundle
 
@@ -240,6 +240,22 @@ def test_an_engine_that_the_library_does_not_load_is_refused(
     error = refused(native, path)
     assert (error.identifier, error.exit_status) == ("PE-TRT-013", 4)
     assert ("stdVersionRead" if fault == "another version" else "magicTag does not match") in error.found
+
+
+@pytest.mark.parametrize("told", [True, False, 1, None])
+def test_code_in_an_engine_runs_only_where_it_was_built_so(
+    native: StandIn, write_tiny: Callable[..., Path], told: object
+) -> None:
+    path = write_tiny()
+    bundle = read_bundle(path)
+    note = {"options": {"version_compatible": told}} if told is not None else {}
+    native.store.store(key_of(bundle), plan(*tensors_of(bundle), carries_runtime=True), note=note)
+    if told is True:
+        native.open_as_it_is(path).close()
+        return
+    error = refused(native, path)
+    assert (error.identifier, error.exit_status) == ("PE-TRT-013", 4)
+    assert "host code" in error.found
 
 
 def test_without_a_gpu_and_without_memory_it_says_so(

@@ -38,10 +38,12 @@ class Bench:
     def key(self) -> EngineKey:
         return engine_key(self.request(), library=self.tensorrt, device=self.cuda.device())
 
-    def build(self) -> Path:
+    def build(self, *, carries_runtime: bool = False, note: dict[str, Any] | None = None) -> Path:
         network = type("Network", (), {"data": b"graph", "flags": 0})()
-        plan = self.module._build(network, self.module._config(), None)
-        return self.cache.store(self.key, plan)
+        config = self.module._config()
+        if carries_runtime:
+            config.set_flag("version")
+        return self.cache.store(self.key, self.module._build(network, config, None), note=note)
 
     def request(self, **changes: str) -> EngineRequest:
         identity = {"bundle_sha256": "c" * 64, "graph_sha256": GRAPH, "recipe_sha256": "d" * 64, **changes}
@@ -224,6 +226,35 @@ def test_an_engine_that_the_library_does_not_load_is_refused(tmp_path: Path) -> 
     bench.cache.store(bench.key, b'{"version": "10.2.0"}')
     error = refused(bench)
     assert error.identifier == "PE-TRT-013" and "Version tag does not match" in str(error)
+
+
+def test_an_engine_that_was_built_version_compatible_may_load_its_runtime(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.build(carries_runtime=True, note={"options": {"version_compatible": True}})
+    with bench.engine().open():
+        assert bench.module.runtimes[-1].engine_host_code_allowed is True
+
+
+@pytest.mark.parametrize(
+    "note", [None, {"options": {"version_compatible": False}}, {"options": {"version_compatible": 1}}]
+)
+def test_an_engine_that_was_not_asked_to_carry_code_gets_none_run(tmp_path: Path, note: dict[str, Any] | None) -> None:
+    bench = Bench(tmp_path)
+    bench.build(carries_runtime=True, note=note)
+    error = refused(bench)
+    assert error.identifier == "PE-TRT-013" and "host code" in str(error)
+    assert bench.module.runtimes[-1].engine_host_code_allowed is False
+
+
+def test_an_engine_outside_of_a_bundle_gets_no_code_run(tmp_path: Path) -> None:
+    """Nobody vouches for it: there is no manifest whose hashes held."""
+    bench = Bench(tmp_path)
+    request = bench.request(bundle_sha256="")
+    key = engine_key(request, library=bench.tensorrt, device=bench.cuda.device())
+    plan = b'{"version": "10.3.0", "carries_runtime": true}'
+    bench.cache.store(key, plan, note={"options": {"version_compatible": True}})
+    with pytest.raises(IntegrityError, match=r"PE-TRT-013.*host code"):
+        TensorRtEngine(request).open()
 
 
 def test_a_foreign_engine_is_named_by_the_librarys_own_reader(tmp_path: Path) -> None:

@@ -264,6 +264,7 @@ class FakeTensorRt:
         self.TensorIOMode = SimpleNamespace(INPUT="in", OUTPUT="out")
         self.built: list[dict[str, Any]] = []
         self.kernels_read: list[bytes] = []
+        self.runtimes: list[Any] = []
 
     def Builder(self, logger: Any) -> Any:
         return SimpleNamespace(
@@ -299,16 +300,21 @@ class FakeTensorRt:
             monitor.step_complete("Building", 1)
             monitor.phase_finish("Building")
         self.built.append({"network_flags": network.flags, **vars(config)})
-        return json.dumps({"version": self.__version__, "size": len(network.data)}).encode()
+        plan = {"version": self.__version__, "size": len(network.data), "carries_runtime": "version" in config.flags}
+        return json.dumps(plan).encode()
 
     def Runtime(self, logger: Any) -> Any:
         def load(data: bytes) -> Any:
+            if json.loads(data).get("carries_runtime") and not reader.engine_host_code_allowed:
+                logger.log(Severity.ERROR, "The plan contains host code, which was not allowed")
+                return None
             if json.loads(data)["version"] != self.__version__:
                 logger.log(Severity.ERROR, "Serialization assertion failed. Version tag does not match")
                 return None
             return self._engine()
 
-        reader = SimpleNamespace(deserialize_cuda_engine=load)
+        reader = SimpleNamespace(deserialize_cuda_engine=load, engine_host_code_allowed=False)
+        self.runtimes.append(reader)
         if self.validity:
             reader.get_engine_validity = lambda data: ("INVALID", self.validity)
         return reader

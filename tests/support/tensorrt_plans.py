@@ -40,10 +40,12 @@ def tensor(name: str, shape: tuple[int, ...], kind: int = FLOAT, **values: Any) 
     return record
 
 
-def plan(*tensors: np.ndarray, version: int = 10300) -> bytes:
+def plan(*tensors: np.ndarray, version: int = 10300, carries_runtime: bool = False) -> bytes:
     """The plan's bytes, as a library of this version would have built it."""
-    head = np.zeros(1, [("magic", "S8"), ("version", "<i4"), ("tensors", "<i4")])
+    numbers = ("version", "tensors", "carries_runtime")
+    head = np.zeros(1, [("magic", "S8"), *((name, "<i4") for name in numbers)])
     head["magic"], head["version"], head["tensors"] = b"STAND-IN", version, len(tensors)
+    head["carries_runtime"] = carries_runtime
     return head.tobytes() + b"".join(one.tobytes() for one in tensors)
 
 

@@ -31,8 +31,10 @@
  *             exit statuses of the command line; identifiers (PE-BUNDLE-010 ...) are those of docs/errors.
  *   Memory    A handle is made by one function and given back by its `_free`; `_free(NULL)` does nothing. Pixels, masks
  *             and outputs are the caller's. A `const char *` that is handed out lives as long as its handle.
- *   Threads   No global state. Different handles may be used in different threads at once. One handle belongs to one
- *             thread at a time; a second one that calls in at the same moment gets PE-NATIVE-002 and nothing happens.
+ *   Threads   No global state. (With TensorRT compiled in there is one logger for the whole process, as TensorRT wants
+ *             it; it has no state either: an error's text is kept for the thread that made it.) Different handles may
+ *             be used in different threads at once. One handle belongs to one thread at a time; a second one that calls
+ *             in at the same moment gets PE-NATIVE-002 and nothing happens.
  *   Time      Nanoseconds of a monotonic clock, handed in by the caller; physedge_now_ns is one.
  *   Per frame physedge_net_infer and every physedge_stream function allocate nothing, use less than 16 KiB of stack
  *             (the engine's own threads and memory are counted apart), and wait for nothing but the engine, for

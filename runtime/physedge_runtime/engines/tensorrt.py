@@ -113,6 +113,8 @@ class TensorRtEngine(Engine):
         module, messages = self._library.module, Messages()
         self._logger = messages.logger(self._library)
         self._runtime = module.Runtime(self._logger)
+        if self._carries_a_runtime():
+            self._runtime.engine_host_code_allowed = True
         self._engine = self._runtime.deserialize_cuda_engine(data)
         if self._engine is None:
             faults = self._library.faults_of(self._runtime, data)
@@ -131,6 +133,17 @@ class TensorRtEngine(Engine):
                 expected="enough free GPU memory",
                 next_step="close what else runs on the GPU, or use --engine onnxruntime",
             )
+
+    def _carries_a_runtime(self) -> bool:
+        """Whether the engine was built version-compatible, and may load the runtime that TensorRT put into it.
+
+        That is a library for the processor, run in this process; TensorRT loads none unless it is told to. It is told
+        for an engine that this device built with that option, for a bundle whose hashes held: the cache belongs to
+        this user alone, and bytes and record were compared. For any other the default stays, and TensorRT refuses.
+        """
+        told = self._cache.note(self._key).get("options")
+        is_asked = isinstance(told, dict) and told.get("version_compatible") is True
+        return is_asked and bool(self.request.bundle_sha256) and hasattr(self._runtime, "engine_host_code_allowed")
 
     def _make_context(self) -> Any:
         """The execution context; TensorRT-RTX gets the kernels that it compiled at an earlier start."""

@@ -64,9 +64,12 @@ protected:
 class IRuntime : public INoCopy {
 public:
     ICudaEngine* deserializeCudaEngine(void const* blob, std::size_t size) noexcept;
+    void setEngineHostCodeAllowed(bool allowed) noexcept;
+    bool getEngineHostCodeAllowed() const noexcept;
 
 protected:
     ILogger* mLogger = nullptr;
+    bool mHostCodeAllowed = false;
 };
 
 IRuntime* createInferRuntime(ILogger& logger) noexcept;

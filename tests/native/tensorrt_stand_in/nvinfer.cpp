@@ -121,6 +121,10 @@ ICudaEngine* IRuntime::deserializeCudaEngine(void const* blob, std::size_t size)
     Implementation plan{};
     plan.logger = mLogger;
     if (size >= sizeof plan.head) std::memcpy(&plan.head, blob, sizeof plan.head);
+    if (plan.head.carries_runtime != 0 && !mHostCodeAllowed) {
+        mLogger->log(ILogger::Severity::kERROR, "the plan contains host code, which was not allowed");
+        return nullptr;
+    }
     bool is_plan = std::memcmp(plan.head.magic, "STAND-IN", sizeof plan.head.magic) == 0;
     if (!is_plan || plan.head.version != major_version * 1000 + minor_version * 100 + patch_version) {
         mLogger->log(ILogger::Severity::kWARNING, "a warning is no reason");
@@ -130,6 +134,9 @@ ICudaEngine* IRuntime::deserializeCudaEngine(void const* blob, std::size_t size)
     std::memcpy(plan.tensors, static_cast<const char*>(blob) + sizeof plan.head, static_cast<std::size_t>(plan.head.tensors) * sizeof(PlanTensor));
     return new PlanEngine(plan);
 }
+
+void IRuntime::setEngineHostCodeAllowed(bool allowed) noexcept { mHostCodeAllowed = allowed; }
+bool IRuntime::getEngineHostCodeAllowed() const noexcept { return mHostCodeAllowed; }
 
 IRuntime* createInferRuntime(ILogger& logger) noexcept { return new Runtime(logger); }
 

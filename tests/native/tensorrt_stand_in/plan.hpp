@@ -26,4 +26,5 @@ struct PlanHead {
     char magic[8];         // "STAND-IN"
     std::int32_t version;  // of the library that "built" it: 10300
     std::int32_t tensors;  // that follow, at most 10
+    std::int32_t carries_runtime;
 };

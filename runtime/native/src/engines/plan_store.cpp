@@ -60,7 +60,16 @@ std::optional<Bytes> read_file(const std::string& path, std::size_t most_bytes) 
 struct Record {
     std::string sha256;
     PlanKey key;
+    bool carries_runtime;
 };
+
+// Whether "note" of the record says that the option was given: true alone counts.
+bool says_version_compatible(const Json& record) {
+    const Json* note = record.find("note");
+    const Json* options = note != nullptr ? note->find("options") : nullptr;
+    const Json* told = options != nullptr ? options->find("version_compatible") : nullptr;
+    return told != nullptr && told->is(Json::Kind::boolean) && told->boolean;
+}
 
 std::optional<Record> read_record(const std::string& path) {
     std::optional<std::string> text = read_file<std::string>(path, largest_record_bytes);
@@ -69,7 +78,7 @@ std::optional<Record> read_record(const std::string& path) {
         Json json = parse_json(*text);
         const Json *sha = json.find("sha256"), *key = json.find("key");
         if (sha == nullptr || key == nullptr || !sha->is(Json::Kind::string) || !key->is(Json::Kind::object)) return std::nullopt;
-        Record record{sha->text, {}};
+        Record record{sha->text, {}, says_version_compatible(json)};
         for (const auto& [name, value] : key->members) record.key[name] = value.text;
         return record;
     } catch (const JsonError&) {
@@ -118,7 +127,7 @@ std::string plan_digest(const PlanKey& key) {
     return sha256(text + "}").substr(0, digest_characters);
 }
 
-std::vector<char> load_plan(const std::string& cache_folder, const std::vector<PlanKey>& keys) {
+Plan load_plan(const std::string& cache_folder, const std::vector<PlanKey>& keys) {
     if (cache_folder.empty())
         refuse(PHYSEDGE_ENVIRONMENT, "PE-TRT-010", "no engine cache was named", "the folder of the engines that were built on this device",
                "name it in cache_folder");
@@ -129,7 +138,7 @@ std::vector<char> load_plan(const std::string& cache_folder, const std::vector<P
         std::optional<std::vector<char>> plan = read_file<std::vector<char>>(path, largest_plan_bytes);
         if (!plan) continue;
         std::optional<Record> record = read_record(folder + "/" + plan_digest(key) + ".json");
-        if (record && record->key == key && record->sha256 == sha256({plan->data(), plan->size()})) return std::move(*plan);
+        if (record && record->key == key && record->sha256 == sha256({plan->data(), plan->size()})) return {std::move(*plan), record->carries_runtime};
         refuse(PHYSEDGE_INTEGRITY, "PE-TRT-011", "the engine " + path + " is not the one that was built here",
                "the bytes whose hash was kept beside it", "remove it and " + std::string(build_it));
     }

@@ -17,7 +17,13 @@ using PlanKey = std::map<std::string, std::string>;
 // The name under which an engine is kept.
 std::string plan_digest(const PlanKey& key);
 
+struct Plan {
+    std::vector<char> bytes;
+    // It was built version-compatible: it carries a runtime, a library for the processor, which runs in this process.
+    bool carries_runtime = false;
+};
+
 // The engine of the first of these keys that has one. Throws Refusal: PE-TRT-010 (folder), 011 (bytes), 012 (none).
-std::vector<char> load_plan(const std::string& cache_folder, const std::vector<PlanKey>& keys);
+Plan load_plan(const std::string& cache_folder, const std::vector<PlanKey>& keys);
 
 }  // namespace physedge

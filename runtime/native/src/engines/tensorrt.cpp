@@ -135,11 +135,14 @@ private:
         return State::failed;
     }
 
-    void load(const std::vector<char>& plan) {
+    void load(const Plan& plan) {
         first_error[0] = '\0';
         session_->runtime.reset(nvinfer1::createInferRuntime(messages()));
         if (session_->runtime == nullptr) throw std::runtime_error("TensorRT cannot start: " + Messages::reason());
-        session_->engine.reset(session_->runtime->deserializeCudaEngine(plan.data(), plan.size()));
+        // Code of the plan runs in this process where TensorRT is told so, and only there: for a plan that this device
+        // built so, for a bundle whose hashes held.
+        if (plan.carries_runtime) session_->runtime->setEngineHostCodeAllowed(true);
+        session_->engine.reset(session_->runtime->deserializeCudaEngine(plan.bytes.data(), plan.bytes.size()));
         if (session_->engine == nullptr)
             refuse(PHYSEDGE_INTEGRITY, "PE-TRT-013", "TensorRT " + library_version() + " does not load the engine (" + Messages::reason() + ")",
                    "an engine that this library built on this GPU", build_again);
