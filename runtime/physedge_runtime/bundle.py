@@ -20,7 +20,7 @@ from physedge_runtime.verdict import Verdict
 
 if TYPE_CHECKING:
     from physedge_runtime.keys import TrustLike, TrustStore
-    from physedge_runtime.manifest import Manifest
+    from physedge_runtime.manifest import Manifest, OwnAnswers
     from physedge_runtime.net import Net
 
 MANIFEST = "manifest.json"
@@ -67,6 +67,7 @@ class Bundle:
         precision: str | None = None,
         threads: int | None = None,
         allow_rejected: bool = False,
+        only_as_exported: bool = False,
     ) -> Net:
         """Open the graph that ships for an engine, and replay the golden frames.
 
@@ -76,6 +77,8 @@ class Bundle:
             precision: `fp32`, `fp16` or `int8` instead of what ships for the engine.
             threads: Threads of the engine; its own choice where None.
             allow_rejected: Open although the verdict is REJECT or INCONCLUSIVE.
+            only_as_exported: Refuse a reduced graph that does not compute here as it did at export; see
+                `Net.computes_as_exported`.
 
         Raises:
             GateFailed: The bundle was not accepted and nobody allowed it (`PE-BUNDLE-012`).
@@ -93,7 +96,7 @@ class Bundle:
                 expected="ACCEPT",
                 next_step="export it again, or give --allow-rejected to look at it all the same",
             )
-        return open_net(self, engine=engine, precision=precision, threads=threads)
+        return open_net(self, engine=engine, precision=precision, threads=threads, only_as_exported=only_as_exported)
 
 
 def write_bundle(path: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> Manifest:
@@ -266,6 +269,8 @@ def _check_entries(manifest: Manifest, contents: Mapping[str, bytes], origin: st
     named = {artefact.entry for artefact in manifest.artefacts} | set(manifest.shipped.values())
     for case in manifest.golden:
         named |= {case.frame, *case.outputs.values()}
+    for own in _own_answers(manifest):
+        named |= {entry for answer in own.answers for entry in answer.values()}
     if not named <= listed:
         odd = sorted(named - listed)[0]
         raise _refused("PE-BUNDLE-011", f"{origin}: the manifest names {odd!r}", "an entry of the bundle")
@@ -283,6 +288,21 @@ def _check_golden(manifest: Manifest, origin: str) -> None:
         if odd or set(case.outputs) != set(sizes) or min(case.shape, default=0) < 1:
             what = odd[0] if odd else case.frame
             raise _refused("PE-BUNDLE-013", f"{origin}: the golden entry {what!r} does not fit", "its declared shape")
+    for own in _own_answers(manifest):
+        if len(own.answers) != len(manifest.golden):
+            found = f"{origin}: {len(own.answers)} own answers to {len(manifest.golden)} golden frames"
+            raise _refused("PE-BUNDLE-013", found, "one each")
+        for case, answer in zip(manifest.golden, own.answers, strict=True):
+            odd = [entry for name, entry in answer.items() if manifest.entries[entry].size_bytes != sizes.get(name)]
+            if odd or set(answer) != set(sizes):
+                what = odd[0] if odd else case.frame
+                raise _refused(
+                    "PE-BUNDLE-013", f"{origin}: the golden entry {what!r} does not fit", "its declared shape"
+                )
+
+
+def _own_answers(manifest: Manifest) -> list[OwnAnswers]:
+    return [artefact.own for artefact in manifest.artefacts if artefact.own is not None]
 
 
 def _refused(identifier: str, found: str, expected: str) -> IntegrityError:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from physedge_runtime.errors import IntegrityError, UsageError
 from physedge_runtime.spec import ModelSpec, SignalName, SignalSpec
@@ -46,6 +46,27 @@ class Output(_Record):
     unit: str = "1"
 
 
+class OwnAnswers(_Record):
+    """What a reduced graph itself answered to the golden frames at export, on the engine that it was exported for.
+
+    Within the bounds a replay is the same computation. Beyond them it is another one, which is no fault by itself: what
+    other versions and engines legitimately give differs as much as what a damaged graph gives (docs/bundle.md).
+
+    Attributes:
+        engine: Name of the engine; of another one nothing is said.
+        computed_by: Engine, version and processor, for people.
+        answers: For each golden frame, output name to the entry with its float32 values, little endian.
+        mean_bound: Largest mean |output - own answer| of the same computation.
+        max_bound: Largest single |output - own answer|.
+    """
+
+    engine: str
+    computed_by: str
+    answers: tuple[dict[str, EntryName], ...]
+    mean_bound: Annotated[float, Field(gt=0)]
+    max_bound: Annotated[float, Field(gt=0)]
+
+
 class Artefact(_Record):
     """One graph of the bundle.
 
@@ -56,6 +77,8 @@ class Artefact(_Record):
         int8_mac_share: Fraction of the multiply-accumulates that runs in INT8.
         golden_mean_bound: Largest mean |output - full precision| that a replay of the golden frames may show.
         golden_max_bound: Largest single |output - full precision|.
+        own: Its own answers; None of full precision, whose answers are the golden ones, and where no export had the
+            engine (TensorRT). Left out of the manifest then, so that bundles of before are what they were.
     """
 
     entry: EntryName
@@ -64,6 +87,14 @@ class Artefact(_Record):
     int8_mac_share: Annotated[float, Field(ge=0, le=1)] = 0.0
     golden_mean_bound: Annotated[float, Field(gt=0)]
     golden_max_bound: Annotated[float, Field(gt=0)]
+    own: Annotated[OwnAnswers | None, Field(json_schema_extra={"leftOutWhereNull": True})] = None
+
+    @model_serializer(mode="wrap")
+    def _without_null(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = write(self)
+        if self.own is None:
+            del content["own"]
+        return content
 
 
 class GoldenCase(_Record):

@@ -27,7 +27,7 @@ from physedge_runtime.trust import TrustJudge, is_signal
 
 if TYPE_CHECKING:
     from physedge_runtime.keys import TrustLike, TrustStore
-    from physedge_runtime.manifest import Artefact, GoldenCase, Manifest
+    from physedge_runtime.manifest import Artefact, Manifest
     from physedge_runtime.spec import ModelSpec, SignalSpec
 
 RECIPE_ENTRY = "tensorrt/recipe.json"
@@ -43,11 +43,23 @@ def load(path: Path | str, *, trust: TrustLike | TrustStore | None = None) -> Bu
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoldenReplay:
-    """How far one replayed golden frame lies from full precision."""
+    """How far one replayed golden frame lies from full precision, and from what this graph answered at export.
+
+    Attributes:
+        frame: Entry of the bundle.
+        mean_error: Largest mean |output - full precision| of an output.
+        max_error: Largest single one.
+        own_mean_error: Largest mean |output - own answer|; None where the bundle has none of this graph and engine.
+        own_max_error: Largest single one.
+        within_own: Whether both lie within the bounds of the same computation; None as before.
+    """
 
     frame: str
     mean_error: float
     max_error: float
+    own_mean_error: float | None = None
+    own_max_error: float | None = None
+    within_own: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +87,7 @@ class Net:
         self.spec: ModelSpec = manifest.spec
         self._engine = engine
         self._judge = TrustJudge(manifest.trust, manifest.spec.frame)
+        self.golden: tuple[GoldenReplay, ...] = ()
 
     @property
     def engine(self) -> str:
@@ -90,6 +103,21 @@ class Net:
     def engine_name(self) -> str:
         """The engine's name in the table."""
         return self._engine.name
+
+    @property
+    def computes_as_exported(self) -> bool | None:
+        """Whether the last replay gave what this graph gave at export, float rounding aside; None where nobody knows.
+
+        A reduced graph that computes otherwise may be as good: another version of the engine, or a processor without
+        fused multiply-adds, rounds some activations to the next step. Its accuracy was judged of the other
+        computation, though, and a damaged graph looks the same: `physedge verify --data` judges it here.
+        """
+        if not self.golden:
+            return None
+        if self.artefact.entry == self.manifest.artefacts[0].entry:
+            return True  # full precision: the bounds of the golden frames are those of float rounding
+        known = [replay.within_own for replay in self.golden]
+        return None if None in known else all(known)
 
     def infer(self, pixels: NDArray[Any], *, colour: Colour = Colour.RGB) -> Result:
         """Answer one picture that was taken now.
@@ -155,27 +183,23 @@ class Net:
         return stream(self, source, **options)
 
     def replay_golden(self, bundle: Bundle) -> tuple[GoldenReplay, ...]:
-        """Run every golden frame and hold it against full precision.
+        """Run every golden frame and hold it against full precision, and against the graph's own answers.
 
         Raises:
             IntegrityError: A frame does not come out within the artefact's bounds (`PE-BUNDLE-020`).
         """
-        return tuple(self._replay(bundle, case) for case in self.manifest.golden)
+        self.golden = tuple(self._replay(bundle, index) for index in range(len(self.manifest.golden)))
+        return self.golden
 
-    def _replay(self, bundle: Bundle, case: GoldenCase) -> GoldenReplay:
+    def _replay(self, bundle: Bundle, index: int) -> GoldenReplay:
+        case = self.manifest.golden[index]
         dtype = np.uint8 if self.spec.frame is not None else np.dtype("<f4")
         pixels = np.frombuffer(bundle.read(case.frame), dtype).reshape(case.shape)
         answers = self._answer_golden(case.frame, pixels)
-        means, largest = [], []
         for name, entry in case.outputs.items():
-            expected = np.frombuffer(bundle.read(entry), "<f4")
-            self._refuse_constant(case.frame, name, answers[name], expected)
-            error = np.abs(answers[name].reshape(-1) - expected)
-            if not is_signal(name):
-                means.append(float(error.mean()))
-            largest.append(float(error.max()))
-        # numpy's maximum hands NaN on, Python's may swallow it; the comparison below is written so that NaN fails.
-        replay = GoldenReplay(frame=case.frame, mean_error=float(np.max(means)), max_error=float(np.max(largest)))
+            self._refuse_constant(case.frame, name, answers[name], np.frombuffer(bundle.read(entry), "<f4"))
+        mean, largest = _distance(answers, case.outputs, bundle)
+        replay = GoldenReplay(frame=case.frame, mean_error=mean, max_error=largest)
         within = (
             replay.mean_error <= self.artefact.golden_mean_bound and replay.max_error <= self.artefact.golden_max_bound
         )
@@ -187,7 +211,39 @@ class Net:
                 expected=f"at most {self.artefact.golden_mean_bound:.3g} and {self.artefact.golden_max_bound:.3g}",
                 next_step="this machine computes the graph otherwise: try --precision fp32, or export it here",
             )
-        return replay
+        own = self.artefact.own
+        if own is None or own.engine != self.engine_name:
+            return replay
+        mean, largest = _distance(answers, own.answers[index], bundle)
+        return replace(
+            replay,
+            own_mean_error=mean,
+            own_max_error=largest,
+            within_own=mean <= own.mean_bound and largest <= own.max_bound,
+        )
+
+    def refuse_other_computation(self) -> None:
+        """Refuse a graph that does not compute here as it did at export, or of which nobody knows.
+
+        Raises:
+            IntegrityError: It does not (`PE-BUNDLE-020`).
+        """
+        if self.computes_as_exported:
+            return
+        own = self.artefact.own
+        if self.computes_as_exported is None or own is None:
+            found = f"the bundle does not say what {self.artefact.entry} answers on {self.engine_name}"
+            expected = "the answers of this graph and engine at export"
+        else:
+            worst = max(self.golden, key=lambda replay: replay.own_mean_error or 0.0)
+            found = (
+                f"{self.engine} computes {worst.frame} otherwise than {own.computed_by}: by {worst.own_mean_error:.3g}"
+                f" in the mean and {worst.own_max_error:.3g} at most"
+            )
+            expected = f"at most {own.mean_bound:.3g} and {own.max_bound:.3g}"
+        raise IntegrityError(
+            "PE-BUNDLE-020", found=found, expected=expected, next_step="judge it here: physedge verify --data DIR"
+        )
 
     def _refuse_constant(
         self, frame: str, name: str, answer: NDArray[np.float32], expected: NDArray[np.float32]
@@ -233,7 +289,9 @@ class Net:
         self.close()
 
 
-def open_net(bundle: Bundle, *, engine: str, precision: str | None, threads: int | None) -> Net:
+def open_net(
+    bundle: Bundle, *, engine: str, precision: str | None, threads: int | None, only_as_exported: bool = False
+) -> Net:
     """Choose engine and graph, open them, and replay the golden frames; see `Bundle.open`."""
     manifest = bundle.manifest
     name = choose_engine(manifest) if engine == "auto" else engine
@@ -245,10 +303,24 @@ def open_net(bundle: Bundle, *, engine: str, precision: str | None, threads: int
     if name != "fake":
         try:
             net.replay_golden(bundle)
+            if only_as_exported:
+                net.refuse_other_computation()
         except BaseException:
             net.close()
             raise
     return net
+
+
+def _distance(answers: Outputs, expected: Mapping[str, str], bundle: Bundle) -> tuple[float, float]:
+    """The largest mean |answer - expected| of an output that is no signal, and the largest single one of all."""
+    means, largest = [], []
+    for name, entry in expected.items():
+        error = np.abs(answers[name].reshape(-1) - np.frombuffer(bundle.read(entry), "<f4"))
+        if not is_signal(name):
+            means.append(float(error.mean()))
+        largest.append(float(error.max()))
+    # numpy's maximum hands NaN on, Python's may swallow it; whoever compares writes it so that NaN fails.
+    return float(np.max(means)), float(np.max(largest))
 
 
 def engine_request(

@@ -77,6 +77,19 @@ def test_the_bundle_opens_and_finds_the_disk(report: ExportReport) -> None:
     assert both > 0.95
 
 
+def test_a_reduced_graph_carries_its_own_answers(report: ExportReport) -> None:
+    full, reduced = report.manifest.artefacts
+    assert full.own is None
+    assert reduced.own is not None
+    assert reduced.own.engine == "openvino"
+    assert reduced.own.computed_by.startswith("openvino 20")
+    assert len(reduced.own.answers) == len(report.manifest.golden)
+    with load(report.bundle).open(threads=1, only_as_exported=True) as net:
+        assert net.computes_as_exported is True
+    with load(report.bundle).open(engine="onnxruntime", precision="int8", threads=1) as net:
+        assert net.computes_as_exported is None
+
+
 def test_every_other_engine_runs_full_precision(report: ExportReport) -> None:
     with load(report.bundle).open(engine="onnxruntime", threads=1) as net:
         assert net.artefact.precision == "fp32"
@@ -132,6 +145,7 @@ def test_verify_repeats_the_verdict_and_writes_it_beside(report: ExportReport, h
     assert found.passed
     assert found.verdict is not None
     assert found.verdict.verdict is Verdict.ACCEPT
+    assert found.as_exported is True
     assert found.written == report.bundle.with_name("red.verdict.json")
     assert found.written.is_file()
 
@@ -241,6 +255,7 @@ def test_tensorrt_without_a_gpu_delivers_graphs_and_a_recipe_and_claims_nothing(
     assert recipe["graph"] == "model.fp16.onnx"
     assert recipe["graph_sha256"] == bundle.manifest.entries["model.fp16.onnx"].sha256
     assert "--stronglyTyped" in recipe["trtexec"]
+    assert all(artefact.own is None for artefact in bundle.manifest.artefacts)  # nobody ran TensorRT
     with bundle.open(engine="onnxruntime", threads=1) as net:
         assert net.artefact.precision == "fp32"
 

@@ -72,6 +72,14 @@ UNREADABLE: dict[str, tuple[Callable[[Path], Path], str]] = {
         "PE-BUNDLE-007",
     ),
     "golden frames of another size": (exhibits.golden_of_another_size, "PE-BUNDLE-013"),
+    "own answers of another size": (lambda p: exhibits.reduced(p, contents={exhibits.OWN: bytes(12)}), "PE-BUNDLE-013"),
+    "own answers of no output": (lambda p: exhibits.reduced(p, answers=({},)), "PE-BUNDLE-013"),
+    "own answers to no frame": (lambda p: exhibits.reduced(p, answers=()), "PE-BUNDLE-013"),
+    "own answers that are not there": (
+        lambda p: exhibits.reduced(p, answers=({"probability": "golden/9.probability"},)),
+        "PE-BUNDLE-011",
+    ),
+    "own answers that are null": (exhibits.own_answer_null, "PE-BUNDLE-007"),
     "no golden frames": (exhibits.golden_left_out, "PE-BUNDLE-008"),
 }
 

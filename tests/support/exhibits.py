@@ -145,6 +145,57 @@ def golden_of_another_size(path: Path) -> Path:
     return rebuilt(path, {"golden/0.probability": bytes(12)})
 
 
+INT8 = "model.int8-cpu.onnx"
+OWN = "golden/0.probability.int8-cpu"
+
+
+def reduced(
+    path: Path, *, bias: float = 0.0, engine: str = "onnxruntime", contents: Contents | None = None, **changes: object
+) -> Path:
+    """A bundle whose graph for processors is declared INT8, with wide bounds, and with its own answers and tight ones.
+
+    Args:
+        path: Where it goes.
+        bias: Put onto a weight of that graph alone, after its answers were taken down: a fault, with hashes that fit.
+        engine: That the own answers are of.
+        contents: Further entries.
+        changes: Of `OwnAnswers`; `own=None` leaves all of it out.
+    """
+    from physedge_runtime.manifest import OwnAnswers
+
+    manifest, original = tiny_contents()
+    own = {"engine": engine, "computed_by": "an engine", "answers": ({"probability": OWN},)}
+    given = (
+        OwnAnswers.model_validate({**own, "mean_bound": 1e-4, "max_bound": 1e-3, **changes})
+        if "own" not in changes
+        else None
+    )
+    full = manifest.artefacts[0]
+    loose = {"entry": INT8, "precision": "int8", "golden_mean_bound": 0.02, "golden_max_bound": 0.1, "own": given}
+    changed = manifest.model_copy(
+        update={
+            "artefacts": (full, full.model_copy(update=loose)),
+            "shipped": {"onnxruntime": INT8, "openvino": INT8},
+        }
+    )
+    from tiny_network import tiny_graph
+
+    answer = {OWN: original["golden/0.probability"]} if given is not None else {}
+    write_bundle(path, changed, {**original, INT8: tiny_graph(bias=bias), **answer, **(contents or {})})
+    return path
+
+
+def own_answer_null(path: Path) -> Path:
+    """A member that is left out where it is null, written all the same."""
+    import json
+
+    contents = entries(reduced(path, own=None))
+    manifest = json.loads(contents[MANIFEST])
+    manifest["artefacts"][1]["own"] = None
+    path.write_bytes(canonical_zip({**contents, MANIFEST: canonical_json(manifest)}))
+    return path
+
+
 def golden_left_out(path: Path) -> Path:
     import json
 

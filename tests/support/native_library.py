@@ -47,6 +47,7 @@ class OpenOptions(c.Structure):
         ("cache_folder", c.c_char_p),
         *((n, c.c_uint32) for n in ["threads", "largest_width_px", "largest_height_px", "hang_ms", "watchdog_ms"]),
         ("allow_rejected", c.c_int),
+        ("only_as_exported", c.c_int),
         ("watchdog", WATCHDOG),
         ("watchdog_context", c.c_void_p),
     ]
@@ -74,7 +75,9 @@ class NetInfo(c.Structure):
         ("class_names", c.POINTER(c.c_char_p)),
         ("arena_bytes", c.c_size_t),
         ("golden_frames", c.c_size_t),
-        *((n, c.c_double) for n in ["golden_mean_error", "golden_max_error", "load_ms", "golden_ms", "area_limit"]),
+        *((n, c.c_double) for n in ["golden_mean_error", "golden_max_error"]),
+        ("computes_as_exported", c.c_int),
+        *((n, c.c_double) for n in ["own_mean_error", "own_max_error", "load_ms", "golden_ms", "area_limit"]),
     ]
 
 

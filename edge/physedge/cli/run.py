@@ -110,6 +110,8 @@ def run(
         )
         note(sentence)
         net = stack.enter_context(ready)
+        if net.computes_as_exported is False:
+            note("the graph computes here otherwise than at export: physedge verify --data DIR judges it here")
         note(f"{opened.manifest.spec.name}, verdict {opened.manifest.verdict}, {opened.trust}, on {net.engine}")
         answering = net if len(sources) == 1 else SharedNet(net)
         streams = []

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +20,9 @@ from physedge.cli.options import (
     ThreadsOption,
     TrustOption,
 )
+
+if TYPE_CHECKING:
+    from physedge.deploy.verify import Verification
 
 
 def verify(
@@ -64,6 +68,7 @@ def verify(
     largest = max((replay.max_error for replay in found.golden), default=0.0)
     say(
         f"golden frames: {len(found.golden)} replayed on {found.engine}, largest difference {largest:.2g}",
+        *_computation(found),
         *(verdict_lines([found.verdict]) if found.verdict else ("no accuracy verdict: it needs --data DIR",)),
         json_output=json_output,
     )
@@ -76,10 +81,8 @@ def verify(
             "sha256": opened.sha256,
             "trust": opened.trust,
             "engine": found.engine,
-            "golden": [
-                {"frame": replay.frame, "mean_error": replay.mean_error, "max_error": replay.max_error}
-                for replay in found.golden
-            ],
+            "golden": [asdict(replay) for replay in found.golden],
+            "computes_as_exported": found.as_exported,
             "verdict": found.verdict.model_dump(mode="json") if found.verdict else None,
             "written": str(found.written) if found.written else None,
         },
@@ -87,3 +90,17 @@ def verify(
     )
     if not found.passed:
         raise typer.Exit(1)
+
+
+def _computation(found: Verification) -> list[str]:
+    """Whether the graph computes here as at export; nothing where the bundle does not say."""
+    if found.as_exported is None:
+        return []
+    if found.as_exported:
+        return ["it computes here as it did at export"]
+    mean = max(replay.own_mean_error or 0.0 for replay in found.golden)
+    largest = max(replay.own_max_error or 0.0 for replay in found.golden)
+    return [
+        f"it computes here otherwise than at export, by {mean:.2g} in the mean and {largest:.2g} at most: another"
+        " version of the engine, another processor, or a fault; --data DIR judges it here"
+    ]

@@ -15,7 +15,18 @@ from physedge.deploy.judge import REFERENCE_ENGINE, Graph, data_record, not_run
 from physedge.deploy.laws import targets_for
 from physedge.deploy.network import Network, find_network
 from physedge.deploy.options import ExportOptions, check_options, with_project_data
-from physedge.deploy.pack import CARD_ENTRY, Contents, GoldenSet, answer_golden, bundle_path, golden_error, pack
+from physedge.deploy.pack import (
+    CARD_ENTRY,
+    Answers,
+    Contents,
+    GoldenSet,
+    OwnGolden,
+    answer_golden,
+    bundle_path,
+    golden_error,
+    pack,
+    tool_versions,
+)
 from physedge.deploy.progress import Progress, no_progress
 from physedge.deploy.tensorrt_station import deliver_for_tensorrt, prepare_tensorrt
 from physedge.deploy.traced import trace_network
@@ -298,15 +309,12 @@ def _pack(
         golden = GoldenSet(
             frames=tuple(frames), answers=answer_golden(full, REFERENCE_ENGINE, spec, work.outputs, frames)
         )
-        errors = {
-            graph.entry: golden_error(
-                golden,
-                answer_golden(
-                    graph, work.engine, spec, work.outputs, frames, emulate=work.options.target == "tensorrt"
-                ),
-            )
+        emulates = work.options.target == "tensorrt"
+        answers = {
+            graph.entry: answer_golden(graph, work.engine, spec, work.outputs, frames, emulate=emulates)
             for graph in work.graphs
         }
+        errors = {entry: golden_error(golden, answer) for entry, answer in answers.items()}
         work.statements += [
             f"golden frames: {entry} is at most {largest:.2g} from full precision, {mean:.2g} in the mean"
             for entry, (mean, largest) in errors.items()
@@ -325,6 +333,7 @@ def _pack(
                 shipped=shipped,
                 target=work.options.target,
                 golden=golden,
+                own=None if emulates else _own_answers(work, answers),
                 errors=errors,
                 verdict=verdict,
                 verdicts=work.verdicts,
@@ -342,6 +351,14 @@ def _pack(
     return ExportReport(
         bundle=path, manifest=manifest, verdict=verdict, network=work.network, statements=tuple(work.statements)
     )
+
+
+def _own_answers(work: Work, answers: dict[str, Answers]) -> OwnGolden | None:
+    reduced = {graph.entry: answers[graph.entry] for graph in work.graphs[1:]}
+    if not reduced:
+        return None
+    version = tool_versions().get(work.engine, "")
+    return OwnGolden(engine=work.engine, computed_by=f"{work.engine} {version} on {this_device()}", answers=reduced)
 
 
 def _cost(module: nn.Module | None, work: Work) -> tuple[int, int]:

@@ -28,6 +28,7 @@ class Verification:
         bundle: The bundle.
         engine: Fingerprint of the engine that replayed the golden frames.
         golden: One record a golden frame.
+        as_exported: Whether the graph computes here as it did at export; None where the bundle does not say.
         verdict: On the labelled data; None where none was given.
         data: The labelled data; None where none was given.
         written: The verdict file, or None.
@@ -36,6 +37,7 @@ class Verification:
     bundle: Bundle
     engine: str
     golden: tuple[GoldenReplay, ...]
+    as_exported: bool | None = None
     verdict: VerdictRecord | None = None
     data: DataRecord | None = None
     written: Path | None = None
@@ -84,10 +86,9 @@ def verify(
         progress("replaying the golden frames", None),
         bundle.open(engine=engine, precision=precision, threads=threads, allow_rejected=True) as net,
     ):
-        golden = () if net.engine_name == "fake" else net.replay_golden(bundle)
-        fingerprint = net.engine
+        golden, as_exported, fingerprint = net.golden, net.computes_as_exported, net.engine
     if not samples:
-        return Verification(bundle=bundle, engine=fingerprint, golden=golden)
+        return Verification(bundle=bundle, engine=fingerprint, golden=golden, as_exported=as_exported)
     origin = engine_request(bundle, bundle.manifest.artefacts[0])
     court = Court(
         spec=bundle.manifest.spec,
@@ -108,7 +109,13 @@ def verify(
     data_hash = data_record("evaluation", [sample.image_path for sample in samples])
     written = _write(bundle, verdict, data_hash)
     return Verification(
-        bundle=bundle, engine=fingerprint, golden=golden, verdict=verdict, data=data_hash, written=written
+        bundle=bundle,
+        engine=fingerprint,
+        golden=golden,
+        as_exported=as_exported,
+        verdict=verdict,
+        data=data_hash,
+        written=written,
     )
 
 

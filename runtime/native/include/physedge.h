@@ -175,6 +175,7 @@ typedef struct physedge_open_options {
     uint32_t hang_ms;               /* an engine that works on one frame for longer has hung */
     uint32_t watchdog_ms;           /* the hook is called this often while the engine works */
     int allow_rejected;             /* open although the verdict is REJECT or INCONCLUSIVE */
+    int only_as_exported;           /* refuse (PE-BUNDLE-020) unless physedge_net_info.computes_as_exported is 1 */
     physedge_watchdog watchdog;     /* or NULL */
     void *watchdog_context;
 } physedge_open_options;
@@ -220,6 +221,11 @@ typedef struct physedge_net_info {
     size_t golden_frames;        /* replayed at opening; 0 on the engine "fake" */
     double golden_mean_error;    /* largest over the golden frames, against full precision */
     double golden_max_error;
+    int computes_as_exported;    /* 1: as at export, float rounding aside. 0: otherwise: another engine version, another
+                                    processor, or a fault, within the bounds against full precision; its accuracy was not
+                                    judged so. -1: the bundle does not say. */
+    double own_mean_error;       /* largest over the golden frames, against this graph's own answers at export; 0 without */
+    double own_max_error;
     double load_ms;              /* looking through the graph, and the engine's opening */
     double golden_ms;            /* replaying the golden frames */
     double area_limit;           /* for physedge_stream_options, where the frames are a film */

@@ -41,6 +41,20 @@ std::vector<std::int64_t> integers(const Json& list) {
     return values;
 }
 
+std::vector<std::pair<std::string, std::string>> named_entries(const Json& object) {
+    std::vector<std::pair<std::string, std::string>> entries;
+    for (const auto& [name, entry] : object.members) entries.emplace_back(name, entry.text);
+    return entries;
+}
+
+std::optional<OwnAnswers> own_answers(const Json& artefact) {
+    const Json* own = artefact.find("own");
+    if (own == nullptr) return std::nullopt;
+    OwnAnswers known{own->at("engine").text, own->at("computed_by").text, {}, own->at("mean_bound").number(), own->at("max_bound").number()};
+    for (const Json& one : own->at("answers").items) known.answers.push_back(named_entries(one));
+    return known;
+}
+
 Manifest manifest_from_json(const Json& json) {
     Manifest manifest;
     manifest.release = static_cast<std::uint64_t>(json.at("release").integer());
@@ -49,14 +63,11 @@ Manifest manifest_from_json(const Json& json) {
         manifest.outputs.push_back({one.at("name").text, one.at("unit").text, integers(one.at("shape"))});
     for (const Json& one : json.at("artefacts").items)
         manifest.artefacts.push_back({one.at("entry").text, one.at("precision").text,
-                                      one.at("golden_mean_bound").number(), one.at("golden_max_bound").number()});
+                                      one.at("golden_mean_bound").number(), one.at("golden_max_bound").number(), own_answers(one)});
     manifest.target = json.at("target").text;
     for (const auto& [engine, entry] : json.at("shipped").members) manifest.shipped[engine] = entry.text;
-    for (const Json& one : json.at("golden").items) {
-        GoldenCase golden{one.at("frame").text, integers(one.at("shape")), {}};
-        for (const auto& [name, entry] : one.at("outputs").members) golden.outputs.emplace_back(name, entry.text);
-        manifest.golden.push_back(std::move(golden));
-    }
+    for (const Json& one : json.at("golden").items)
+        manifest.golden.push_back({one.at("frame").text, integers(one.at("shape")), named_entries(one.at("outputs"))});
     manifest.verdict = json.at("verdict").text;
     for (const auto& [name, entry] : json.at("entries").members)
         manifest.entries[name] = {entry.at("sha256").text, static_cast<std::uint64_t>(entry.at("size_bytes").integer())};
@@ -69,26 +80,37 @@ void check_golden(const Manifest& manifest, const std::string& origin) {
     auto fits = [&](const std::string& entry, std::int64_t bytes) {
         return bytes >= 0 && manifest.entries.at(entry).size_bytes == static_cast<std::uint64_t>(bytes);
     };
-    for (const GoldenCase& golden : manifest.golden) {
-        std::string odd;
-        std::int64_t values = product(golden.shape);
-        if (values < 0 || !fits(golden.frame, values * item_bytes)) odd = golden.frame;
+    // The first entry of another size, or the frame's where an output has no answer; empty where all fit.
+    auto odd_answer = [&](const std::string& frame, const std::vector<std::pair<std::string, std::string>>& answers) -> std::string {
         std::set<std::string> answered;
-        for (const auto& [name, entry] : golden.outputs) {
+        for (const auto& [name, entry] : answers) {
             auto output = std::find_if(manifest.outputs.begin(), manifest.outputs.end(),
                                        [&name = name](const Output& one) { return one.name == name; });
             std::int64_t floats = output == manifest.outputs.end() ? -1 : product(output->shape);
-            if (odd.empty() && (floats < 0 || !fits(entry, 4 * floats))) odd = entry;
+            if (floats < 0 || !fits(entry, 4 * floats)) return entry;
             answered.insert(name);
         }
-        bool is_positive = !golden.shape.empty() &&
-                           std::all_of(golden.shape.begin(), golden.shape.end(), [](std::int64_t side) { return side >= 1; });
         bool is_complete = std::all_of(manifest.outputs.begin(), manifest.outputs.end(),
                                        [&](const Output& one) { return answered.count(one.name) == 1; });
-        if (!odd.empty() || !is_positive || !is_complete)
-            refuse_bundle("PE-BUNDLE-013",
-                          origin + ": the golden entry " + quoted(odd.empty() ? golden.frame : odd) + " does not fit",
-                          "its declared shape");
+        return is_complete ? "" : frame;
+    };
+    auto demand = [&](const std::string& odd) {
+        if (!odd.empty()) refuse_bundle("PE-BUNDLE-013", origin + ": the golden entry " + quoted(odd) + " does not fit", "its declared shape");
+    };
+    for (const GoldenCase& golden : manifest.golden) {
+        std::int64_t values = product(golden.shape);
+        bool is_positive = !golden.shape.empty() &&
+                           std::all_of(golden.shape.begin(), golden.shape.end(), [](std::int64_t side) { return side >= 1; });
+        if (values < 0 || !is_positive || !fits(golden.frame, values * item_bytes)) demand(golden.frame);
+        demand(odd_answer(golden.frame, golden.outputs));
+    }
+    for (const Artefact& artefact : manifest.artefacts) {
+        if (!artefact.own) continue;
+        const std::size_t answers = artefact.own->answers.size();
+        if (answers != manifest.golden.size())
+            refuse_bundle("PE-BUNDLE-013", origin + ": " + std::to_string(answers) + " own answers to " +
+                                               std::to_string(manifest.golden.size()) + " golden frames", "one each");
+        for (std::size_t index = 0; index < answers; ++index) demand(odd_answer(manifest.golden[index].frame, artefact.own->answers[index]));
     }
 }
 
@@ -151,13 +173,16 @@ void check_entries(const Manifest& manifest, const Contents& contents, const std
         (void)engine;
         named.insert(entry);
     }
+    auto name_all = [&named](const std::vector<std::pair<std::string, std::string>>& answers) {
+        for (const auto& answer : answers) named.insert(answer.second);
+    };
     for (const GoldenCase& golden : manifest.golden) {
         named.insert(golden.frame);
-        for (const auto& [name, entry] : golden.outputs) {
-            (void)name;
-            named.insert(entry);
-        }
+        name_all(golden.outputs);
     }
+    for (const Artefact& artefact : manifest.artefacts)
+        if (artefact.own)
+            for (const auto& answers : artefact.own->answers) name_all(answers);
     for (const std::string& name : named)
         if (manifest.entries.count(name) == 0)
             refuse_bundle("PE-BUNDLE-011", origin + ": the manifest names " + quoted(name), "an entry of the bundle");

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -27,11 +28,21 @@ struct Output {
     std::size_t floats() const;
 };
 
+// What a reduced graph answered to the golden frames at export, on one engine.
+struct OwnAnswers {
+    std::string engine;
+    std::string computed_by;
+    std::vector<std::vector<std::pair<std::string, std::string>>> answers;  // for each golden frame: name, entry
+    double mean_bound = 0;
+    double max_bound = 0;
+};
+
 struct Artefact {
     std::string entry;
     std::string precision;
     double golden_mean_bound;
     double golden_max_bound;
+    std::optional<OwnAnswers> own;
 };
 
 struct GoldenCase {

@@ -81,6 +81,8 @@ physedge_net::physedge_net(const physedge_bundle& bundle, const physedge_open_op
         refuse(PHYSEDGE_USAGE, "PE-ENGINE-001", "the engine " + quoted(engine_name_), std::string("auto, ") + physedge_engines(),
                "name one of these, or build the library with it");
     artefact_ = choose_artefact(manifest, engine_name_, options.precision != nullptr ? options.precision : "");
+    is_full_precision_ = artefact_.entry == manifest.artefacts[0].entry;
+    has_own_ = artefact_.own && artefact_.own->engine == engine_name_;
     feed_watchdog(PHYSEDGE_STAGE_OPEN);
     std::int64_t started_ns = physedge_now_ns();
     check_graph(bundle.contents.at(artefact_.entry), artefact_.entry + " of " + bundle.name);
@@ -189,50 +191,91 @@ void physedge_net::replay_golden(const physedge_bundle& bundle) {
                 refuse(error.status, error.identifier, error.found, error.expected, error.next_step);
             cannot_answer(fingerprint_, golden.frame, error.found);
         }
-        double mean_error = 0, max_error = 0;
-        for (const auto& [name, entry] : golden.outputs) {
-            auto output = std::find_if(outputs_.begin(), outputs_.end(), [&name = name](const Output& one) { return one.name == name; });
-            const float* found = buffers_[static_cast<std::size_t>(output - outputs_.begin())];
-            double mean = compare_golden(*output, found, bundle.contents.at(entry), golden.frame, max_error);
-            if (!is_signal(name) && !(mean <= mean_error)) mean_error = mean;
-        }
-        if (!(mean_error <= artefact_.golden_mean_bound && max_error <= artefact_.golden_max_bound)) {
+        for (const auto& [name, entry] : golden.outputs)
+            refuse_constant(output(name), answer(output(name)), bundle.contents.at(entry), golden.frame);
+        Distance full = distance(golden.outputs, bundle);
+        if (!(full.mean <= artefact_.golden_mean_bound && full.max <= artefact_.golden_max_bound)) {
             char found[200], expected[80];
             std::snprintf(found, sizeof found, "%s answers %s with a mean error of %.3g and a largest of %.3g",
-                          fingerprint_.c_str(), golden.frame.c_str(), mean_error, max_error);
+                          fingerprint_.c_str(), golden.frame.c_str(), full.mean, full.max);
             std::snprintf(expected, sizeof expected, "at most %.3g and %.3g", artefact_.golden_mean_bound, artefact_.golden_max_bound);
             refuse(PHYSEDGE_INTEGRITY, "PE-BUNDLE-020", found, expected,
                    "this machine computes the graph otherwise: try precision fp32, or export it here");
         }
+        if (has_own_) {
+            Distance own = distance(artefact_.own->answers[golden_frames_], bundle);
+            own_mean_error_ = std::max(own_mean_error_, own.mean);
+            own_max_error_ = std::max(own_max_error_, own.max);
+        }
         ++golden_frames_;
-        golden_mean_error_ = std::max(golden_mean_error_, mean_error);
-        golden_max_error_ = std::max(golden_max_error_, max_error);
+        golden_mean_error_ = std::max(golden_mean_error_, full.mean);
+        golden_max_error_ = std::max(golden_max_error_, full.max);
     }
+    if (options_.only_as_exported != 0) refuse_other_computation();
 }
 
-double physedge_net::compare_golden(const Output& output, const float* found, std::string_view wanted, const std::string& frame,
-                                    double& max_error) const {
+const Output& physedge_net::output(const std::string& name) const {
+    return *std::find_if(outputs_.begin(), outputs_.end(), [&](const Output& one) { return one.name == name; });
+}
+
+physedge_net::Distance physedge_net::distance(const std::vector<std::pair<std::string, std::string>>& wanted,
+                                              const physedge_bundle& bundle) const {
+    Distance largest;
+    for (const auto& [name, entry] : wanted) {
+        const Output& of = output(name);
+        const float* found = answer(of);
+        const char* expected = bundle.contents.at(entry).data();
+        double sum = 0;
+        for (std::size_t index = 0; index < of.floats(); ++index) {
+            float value;
+            std::memcpy(&value, expected + index * sizeof value, sizeof value);
+            double error = std::fabs(static_cast<double>(found[index]) - value);
+            sum += error;
+            if (!(error <= largest.max)) largest.max = error;  // a NaN stays
+        }
+        double mean = sum / static_cast<double>(of.floats());
+        if (!is_signal(name) && !(mean <= largest.mean)) largest.mean = mean;
+    }
+    return largest;
+}
+
+// An engine that fails often answers one value everywhere; for a faint frame no mean error shows that.
+void physedge_net::refuse_constant(const Output& output, const float* found, std::string_view wanted, const std::string& frame) const {
     float least_wanted = INFINITY, most_wanted = -INFINITY, least_found = INFINITY, most_found = -INFINITY;
-    double sum = 0;
     for (std::size_t index = 0; index < output.floats(); ++index) {
         float expected;
         std::memcpy(&expected, wanted.data() + index * sizeof expected, sizeof expected);
-        double distance = std::fabs(static_cast<double>(found[index]) - expected);
-        sum += distance;
-        if (!(distance <= max_error)) max_error = distance;  // a NaN stays
         least_wanted = std::min(least_wanted, expected);
         most_wanted = std::max(most_wanted, expected);
         least_found = std::min(least_found, found[index]);
         most_found = std::max(most_found, found[index]);
     }
-    // An engine that fails often answers one value everywhere; for a faint frame no mean error shows that.
-    if (most_wanted - least_wanted > artefact_.golden_max_bound && most_found == least_found) {
-        char expected[80];
-        std::snprintf(expected, sizeof expected, "values that differ by %.3g, as full precision's do", most_wanted - least_wanted);
-        refuse(PHYSEDGE_INTEGRITY, "PE-BUNDLE-022", fingerprint_ + " answers " + frame + " with one and the same " + output.name + " everywhere",
-               expected, "this machine computes the graph otherwise: try precision fp32, or export it here");
+    if (!(most_wanted - least_wanted > artefact_.golden_max_bound && most_found == least_found)) return;
+    char expected[80];
+    std::snprintf(expected, sizeof expected, "values that differ by %.3g, as full precision's do", most_wanted - least_wanted);
+    refuse(PHYSEDGE_INTEGRITY, "PE-BUNDLE-022", fingerprint_ + " answers " + frame + " with one and the same " + output.name + " everywhere",
+           expected, "this machine computes the graph otherwise: try precision fp32, or export it here");
+}
+
+int physedge_net::computes_as_exported() const {
+    if (golden_frames_ == 0) return -1;
+    if (is_full_precision_) return 1;  // the bounds of its golden frames are those of float rounding
+    if (!has_own_) return -1;
+    return own_mean_error_ <= artefact_.own->mean_bound && own_max_error_ <= artefact_.own->max_bound ? 1 : 0;
+}
+
+void physedge_net::refuse_other_computation() const {
+    int known = computes_as_exported();
+    if (known == 1) return;
+    char found[320], expected[80] = "the answers of this graph and engine at export";
+    if (known < 0) {
+        std::snprintf(found, sizeof found, "the bundle does not say what %s answers on %s", artefact_.entry.c_str(), engine_name_.c_str());
+    } else {
+        std::snprintf(found, sizeof found, "%s computes otherwise than %.160s: by %.3g in the mean and %.3g at most", fingerprint_.c_str(),
+                      artefact_.own->computed_by.c_str(), own_mean_error_, own_max_error_);
+        std::snprintf(expected, sizeof expected, "at most %.3g and %.3g", artefact_.own->mean_bound, artefact_.own->max_bound);
     }
-    return sum / static_cast<double>(output.floats());
+    refuse(PHYSEDGE_INTEGRITY, "PE-BUNDLE-020", found, expected, "judge it here: physedge verify --data DIR");
 }
 
 std::size_t physedge_net::mask_points() const {
@@ -271,6 +314,9 @@ void physedge_net::describe(physedge_net_info& info) const {
     info.golden_frames = golden_frames_;
     info.golden_mean_error = golden_mean_error_;
     info.golden_max_error = golden_max_error_;
+    info.computes_as_exported = computes_as_exported();
+    info.own_mean_error = own_mean_error_;
+    info.own_max_error = own_max_error_;
     info.load_ms = load_ms_;
     info.golden_ms = golden_ms_;
     info.area_limit = trust_.area_limit();

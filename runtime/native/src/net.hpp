@@ -46,14 +46,24 @@ private:
     bool is_dead_ = false;
     std::size_t golden_frames_ = 0;
     double golden_mean_error_ = 0, golden_max_error_ = 0, load_ms_ = 0, golden_ms_ = 0;
+    bool has_own_ = false, is_full_precision_ = false;
+    double own_mean_error_ = 0, own_max_error_ = 0;
     std::size_t answer_ = 0;  // index of the output that is the answer
 
     void plan_memory(const physedge_bundle& bundle);
     void open_engine(const physedge_bundle& bundle);
+    // How far the engine's answers lie from others: the largest mean of an output that is no signal, the largest of all.
+    struct Distance {
+        double mean = 0, max = 0;
+    };
     void replay_golden(const physedge_bundle& bundle);
-    // Compare one answer with full precision's; returns the mean error and raises `max_error`.
-    double compare_golden(const physedge::Output& output, const float* found, std::string_view wanted, const std::string& frame,
-                          double& max_error) const;
+    Distance distance(const std::vector<std::pair<std::string, std::string>>& wanted, const physedge_bundle& bundle) const;
+    void refuse_constant(const physedge::Output& output, const float* found, std::string_view wanted, const std::string& frame) const;
+    // 1, 0, or -1 where the bundle does not say.
+    int computes_as_exported() const;
+    void refuse_other_computation() const;
+    const physedge::Output& output(const std::string& name) const;
+    const float* answer(const physedge::Output& output) const { return buffers_[static_cast<std::size_t>(&output - outputs_.data())]; }
     bool feed_watchdog(physedge_stage stage) const;
     physedge_status fill_input(const physedge_frame& frame, std::uint8_t* picture, physedge_error* error) noexcept;
     physedge_status run_engine(physedge_error* error) noexcept;

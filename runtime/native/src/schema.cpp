@@ -82,7 +82,9 @@ private:
         for (const auto& [name, member] : value.members) {
             std::string place = path.empty() ? name : path + "." + name;
             const Json* own = properties != nullptr ? properties->find(name) : nullptr;
-            if (own != nullptr) {
+            if (own != nullptr && member.is(Kind::null) && is_left_out(*own)) {
+                note(Fit::coercible, place, "is null, which is left out");
+            } else if (own != nullptr) {
                 judge(member, *own, place);
             } else if (patterns != nullptr) {
                 const auto& [pattern, form] = *patterns->members.begin();
@@ -99,14 +101,16 @@ private:
         if (properties == nullptr) return;
         const Json* required = schema.find("required");
         for (const auto& [name, form] : properties->members) {
-            (void)form;
-            if (value.find(name) != nullptr) continue;
+            if (value.find(name) != nullptr || is_left_out(form)) continue;
             bool needed = required != nullptr && std::any_of(required->items.begin(), required->items.end(),
                                                              [&name = name](const Json& one) { return one.text == name; });
             // Python would fill its default in.
             note(needed ? Fit::wrong : Fit::older, path.empty() ? name : path + "." + name, "is missing");
         }
     }
+
+    // Ours: a member that is not written where it is null.
+    static bool is_left_out(const Json& schema) { return schema.find("leftOutWhereNull") != nullptr; }
 
     void array(const Json& value, const Json& schema, const std::string& path) {
         if (!value.is(Kind::array)) return note(Fit::wrong, path, "should be a list");
@@ -203,7 +207,7 @@ private:
 void check_keywords(const Json& schema, bool names_are_keys) {
     static const std::set<std::string> known = {
         "$defs", "$ref", "additionalProperties", "anyOf", "enum", "exclusiveMaximum", "exclusiveMinimum", "items",
-        "maxItems", "maxLength", "maximum", "minItems", "minLength", "minimum", "multipleOf", "pattern",
+        "leftOutWhereNull", "maxItems", "maxLength", "maximum", "minItems", "minLength", "minimum", "multipleOf", "pattern",
         "patternProperties", "prefixItems", "properties", "required", "type"};
     if (schema.is(Kind::array))
         for (const Json& item : schema.items) check_keywords(item, false);
