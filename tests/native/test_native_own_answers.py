@@ -12,6 +12,7 @@ from physedge_runtime.bundle import read_bundle
 from physedge_runtime.errors import IntegrityError
 
 
+@pytest.mark.requirement("REQ-OWN-ANSWERS")
 @pytest.mark.parametrize("bias", [0.0, 0.02])
 def test_both_runtimes_judge_the_computation_alike(
     bias: float, tmp_path: Path, native: Native, real_engine: str
@@ -25,6 +26,7 @@ def test_both_runtimes_judge_the_computation_alike(
         assert ours.info.own_mean_error == pytest.approx(replay.own_mean_error, rel=1e-4)
 
 
+@pytest.mark.requirement("REQ-OWN-ANSWERS")
 def test_the_caller_may_refuse_another_computation(tmp_path: Path, native: Native, real_engine: str) -> None:
     path = exhibits.reduced(tmp_path / "x.physedge", bias=0.02, engine=real_engine)
     with pytest.raises(IntegrityError, match=r"PE-BUNDLE-020.*otherwise than an engine"):

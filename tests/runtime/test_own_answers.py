@@ -22,6 +22,7 @@ def test_a_graph_that_computes_as_at_export_is_told_so(engine: str, tmp_path: Pa
         assert replay.own_max_error < 1e-5
 
 
+@pytest.mark.requirement("REQ-OWN-ANSWERS")
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
 def test_a_weight_that_was_changed_a_little_passes_the_wide_bound_and_not_the_tight_one(
     engine: str, tmp_path: Path
