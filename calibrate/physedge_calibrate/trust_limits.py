@@ -6,15 +6,15 @@ split-conformal prediction counts (Vovk, Gammerman, Shafer 2005): of n clean fra
 so that one more frame that is exchangeable with them raises an alarm with a probability of at most the rate; with fewer
 than 1 / rate - 1 frames no limit can promise that, and the largest value is taken. The frames of one patient or film
 are alike, so such limits are too tight for the next patient: they are widened, by the same share of their distance
-from the median, until each group raises no more alarms than that by limits fitted to the others; or each signal by its
-own share, where signals watch different things and what moves one says nothing about another. What the rate then is
-on frames that neither the limits nor their widening have seen is measured by cross-validation over groups, with an
-interval that counts groups.
+from the median, until each group raises no more alarms than that by limits fitted to the others; a signal that watches
+the device alone may be set apart and widened by its own share: what patients differ in says nothing about it. What the
+rate then is on frames that neither the limits nor their widening have seen is measured by cross-validation over groups,
+with an interval that counts groups.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,7 +53,7 @@ class FittedLimits:
 
 
 def fit_limits(
-    rows: Sequence[Mapping[str, float]], groups: Sequence[str], rate: float, *, apart: bool = False
+    rows: Sequence[Mapping[str, float]], groups: Sequence[str], rate: float, *, apart: Collection[str] = ()
 ) -> FittedLimits:
     """Fit one limit a signal.
 
@@ -61,7 +61,7 @@ def fit_limits(
         rows: The signals of every clean frame, by name; the same names in each, all finite.
         groups: Patient or film of every frame.
         rate: Share of clean frames that may raise an alarm, above 0 and below 1.
-        apart: Widen each signal by what it needs itself, not all by what the neediest needs.
+        apart: Signals that are widened by what they need themselves, not by what the neediest of the others needs.
 
     Raises:
         ValueError: Fewer than 20 frames, or no signal.
@@ -71,13 +71,14 @@ def fit_limits(
     names = list(rows[0])
     table = np.array([[row[name] for name in names] for row in rows], np.float64)
     labels = np.asarray(groups)
+    own = np.array([name in apart for name in names])
     distinct = sorted(set(groups))
     alarms: NDArray[np.bool_] = np.zeros(len(rows), bool)
     for held_out in _folds(labels):
         kept = ~held_out
-        limits = _limits(table[kept], rate, _widening(table[kept], labels[kept], rate, apart=apart))
+        limits = _limits(table[kept], rate, _widening(table[kept], labels[kept], rate, own))
         alarms[held_out] = (table[held_out] > limits).any(axis=1)
-    widened = _widening(table, labels, rate, apart=apart)
+    widened = _widening(table, labels, rate, own)
     limits = _limits(table, rate, widened)
     if len(distinct) == 1:
         alarms = np.asarray((table > limits).any(axis=1))
@@ -125,18 +126,20 @@ def _folds(labels: NDArray[np.str_]) -> list[NDArray[np.bool_]]:
     return [np.isin(labels, distinct[start::_FOLDS]) for start in range(min(_FOLDS, len(distinct)))]
 
 
-def _widening(table: NDArray[np.float64], labels: NDArray[np.str_], rate: float, *, apart: bool) -> NDArray[np.float64]:
+def _widening(
+    table: NDArray[np.float64], labels: NDArray[np.str_], rate: float, own: NDArray[np.bool_]
+) -> NDArray[np.float64]:
     """(signal,) least widening by which limits fitted to some groups hold the rate on the others; 0 of a single group.
 
-    One for all signals, or, `apart`, the same order statistic of what every signal needs.
+    One for all signals but those that are on their own.
     """
     needed: NDArray[np.float64] = np.full(table.shape, -np.inf)
     for held_out in _folds(labels):
         kept = table[~held_out]
         tight, middle = _limits(kept, rate), np.median(kept, axis=0)
         needed[held_out] = (table[held_out] - tight) / np.maximum(tight - middle, _ROOM)
-    if not apart:
-        needed = np.broadcast_to(needed.max(axis=1, keepdims=True), table.shape)
+    if not own.all():
+        needed[:, ~own] = needed[:, ~own].max(axis=1, keepdims=True)
     helped = needed[(needed <= _WIDEST).all(axis=1)]
     allowed = max(0, int(rate * len(table)) - (len(table) - len(helped)))
     if len(helped) <= allowed:

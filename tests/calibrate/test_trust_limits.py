@@ -82,7 +82,7 @@ def test_a_signal_that_needs_no_widening_is_not_widened_with_another_that_does()
         for _ in range(40)
     ]
     groups = [str(index // 40) for index in range(480)]
-    together, apart = fit_limits(frames, groups, 0.01), fit_limits(frames, groups, 0.01, apart=True)
+    together, apart = fit_limits(frames, groups, 0.01), fit_limits(frames, groups, 0.01, apart={"device"})
     assert together.widened > 0.2
     assert together.limits["device"] > 1.1
     assert apart.limits["device"] < 1.02
@@ -95,7 +95,7 @@ def test_signals_widened_apart_hold_the_rate_that_was_asked_for(signals: int) ->
     found = [
         alarms(rows(2000, signals, seed=100 + seed), dict(fitted.limits))
         for seed in range(20)
-        for fitted in [fit_limits(rows(500, signals, seed), singles(500), 0.05, apart=True)]
+        for fitted in [fit_limits(rows(500, signals, seed), singles(500), 0.05, apart={"s0", "s2"})]
     ]
     # 20 draws say what the mean rate is to within a standard error.
     assert np.mean(found) <= 0.05 + 2 * np.std(found) / np.sqrt(len(found))

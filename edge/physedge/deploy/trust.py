@@ -20,6 +20,8 @@ from physedge_runtime.trust import INPUT, PREFIX, is_signal, signals_of
 
 FALSE_ALARM_RATE = 0.01
 _INPUT_REASON = "the input is unlike those of the calibration set"
+_OF_THE_DEVICE = frozenset({"reciprocity"})
+"""Signals that no patient moves."""
 
 
 @dataclass(slots=True)
@@ -120,8 +122,7 @@ def fit_trust(
         for values, statistics in zip(clean.watch.signals, clean.watch.statistics, strict=True)
     ]
     groups = clean.groups or [str(index) for index in range(len(rows))]
-    # What voltages say of the device and what the image says of the body have nothing to do with each other.
-    fitted = fit_limits(rows, groups, rate, apart=spec.voltages is not None)
+    fitted = fit_limits(rows, groups, rate, apart=_OF_THE_DEVICE)
     return TrustRecord(
         signals={
             name: signal.model_copy(update={"doubtful_above": fitted.limits[name]}) if name in fitted.limits else signal

@@ -27,7 +27,7 @@ from physedge_runtime.spec import ModelSpec
 PHYSICS_WEIGHT = 0.02
 """Of the forward model's part of the loss; 0 leaves the image alone."""
 
-TURN_WEIGHT = 10.0
+TURN_WEIGHT = 40.0
 """Of the part of the loss that holds images of turned voltages against the turned images; 0 leaves it out."""
 
 _TURNED_SHARE = 0.25
