@@ -258,6 +258,28 @@ def test_code_in_an_engine_runs_only_where_it_was_built_so(
     assert "host code" in error.found
 
 
+@pytest.mark.parametrize(
+    ("version", "told", "taken"),
+    [("10.2.9", True, True), ("10.2.9", False, False), ("10.10.0", True, False), ("11.0.0", True, False)],
+)
+def test_an_engine_of_an_earlier_library_is_taken_where_it_was_built_for_later_ones(
+    native: StandIn, write_tiny: Callable[..., Path], version: str, told: bool, taken: bool
+) -> None:
+    path = write_tiny()
+    bundle = read_bundle(path)
+    data = plan(*tensors_of(bundle), version=10200, carries_runtime=True)
+    key = key_of(bundle, version=version)
+    native.store.store(key, data, note={"options": {"version_compatible": told}})
+    native.store.store(
+        key_of(bundle, version="10.1.0", driver="1.0"), b"", note={"options": {"version_compatible": True}}
+    )
+    assert (native.store.earlier(key_of(bundle)) == key) is taken
+    if taken:
+        native.open_as_it_is(path).close()
+    else:
+        assert refused(native, path).identifier == "PE-TRT-012"
+
+
 def test_without_a_gpu_and_without_memory_it_says_so(
     native: StandIn, cuda: c.CDLL, write_tiny: Callable[..., Path]
 ) -> None:

@@ -246,6 +246,19 @@ def test_an_engine_that_was_not_asked_to_carry_code_gets_none_run(tmp_path: Path
     assert bench.module.runtimes[-1].engine_host_code_allowed is False
 
 
+def test_the_latest_engine_of_an_earlier_library_is_taken_where_it_was_built_for_later_ones(tmp_path: Path) -> None:
+    told = {"options": {"version_compatible": True}}
+    for version, note in (("10.9.0", told), ("10.10.0", told), ("10.12.0", None), ("11.9.0", told)):
+        Bench(tmp_path, version=version).build(carries_runtime=True, note=note)
+    bench = Bench(tmp_path, version="11.1.0")
+    with bench.engine().open() as engine:
+        assert engine.version.startswith("11.1.0 on ") and engine.version.endswith(", built by 10.10.0")
+    with pytest.raises(EnvironmentFault, match=r"PE-TRT-012.*recipe_sha256 was d+, is b+"):
+        TensorRtEngine(bench.request(recipe_sha256="b" * 64)).open()
+    bench.cache.path(replace(bench.key, version="10.10.0")).write_bytes(b"other")
+    assert refused(bench).identifier == "PE-TRT-011"
+
+
 def test_an_engine_outside_of_a_bundle_gets_no_code_run(tmp_path: Path) -> None:
     """Nobody vouches for it: there is no manifest whose hashes held."""
     bench = Bench(tmp_path)

@@ -308,7 +308,7 @@ class FakeTensorRt:
             if json.loads(data).get("carries_runtime") and not reader.engine_host_code_allowed:
                 logger.log(Severity.ERROR, "The plan contains host code, which was not allowed")
                 return None
-            if json.loads(data)["version"] != self.__version__:
+            if json.loads(data)["version"] != self.__version__ and not json.loads(data).get("carries_runtime"):
                 logger.log(Severity.ERROR, "Serialization assertion failed. Version tag does not match")
                 return None
             return self._engine()

@@ -16,7 +16,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ _MOST_ENGINES = 32
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineKey:
     """Everything a built engine depends on; another value anywhere is another engine.
+
+    One exception: an engine that was built for later versions of its library, too, runs on those (`EngineCache.earlier`).
 
     Attributes:
         bundle_sha256: Of the manifest of the bundle that the graph came in; empty outside one.
@@ -168,14 +170,31 @@ class EngineCache:
         for suffix in ("engine", "json", "jit"):
             self._path(key, suffix).unlink(missing_ok=True)
 
+    def earlier(self, key: EngineKey) -> EngineKey | None:
+        """The key of an engine that an earlier version of the library built so that later ones run it, too; the latest.
+
+        Args:
+            key: That has no engine of its own.
+        """
+        fitting = [
+            other
+            for other in self._keys()
+            if isinstance(other.version, str)
+            and replace(other, version=key.version) == key
+            and is_version_compatible(self.note(other))
+            and _numbers(other.version) < _numbers(key.version)
+        ]
+        return max(fitting, key=lambda other: _numbers(other.version), default=None)
+
+    def _keys(self) -> Iterator[EngineKey]:
+        for path in sorted(self.folder.glob("*.json")) if self.folder.is_dir() else ():
+            with contextlib.suppress(OSError, ValueError, TypeError, KeyError, EnvironmentFault):
+                yield EngineKey(**json.loads(self._read(path))["key"])
+
     def explain_miss(self, key: EngineKey) -> str:
         """Why there is no engine for this key, in words: what the nearest one was built for."""
         nearest: list[tuple[int, str]] = []
-        for path in sorted(self.folder.glob("*.json")) if self.folder.is_dir() else ():
-            try:
-                other = EngineKey(**json.loads(self._read(path))["key"])
-            except (OSError, ValueError, TypeError, KeyError, EnvironmentFault):
-                continue
+        for other in self._keys():
             different = [item.name for item in fields(key) if getattr(key, item.name) != getattr(other, item.name)]
             words = ", ".join(f"{name} was {getattr(other, name)}, is {getattr(key, name)}" for name in different[:3])
             nearest.append((len(different), words))
@@ -261,3 +280,14 @@ class EngineCache:
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
+
+
+def is_version_compatible(note: Mapping[str, Any]) -> bool:
+    """Whether an engine's note says that it was built for later versions of the library, too: true alone counts."""
+    options = note.get("options")
+    return isinstance(options, dict) and options.get("version_compatible") is True
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """10.3.0 and 10.3.0.26 as numbers, so that 10.10 is later than 10.9."""
+    return tuple(int(part) for part in version.split(".") if part.isdecimal())

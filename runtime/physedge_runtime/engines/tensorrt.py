@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from physedge_runtime.engines.base import Engine, EngineRequest, Outputs
 from physedge_runtime.engines.cuda import Cuda, GpuDevice, Tensor
-from physedge_runtime.engines.engine_cache import EngineCache, EngineKey, default_cache
+from physedge_runtime.engines.engine_cache import EngineCache, EngineKey, default_cache, is_version_compatible
 from physedge_runtime.engines.tensorrt_library import Messages, TensorRtLibrary, find_library
 from physedge_runtime.errors import EnvironmentFault, IntegrityError
 
@@ -94,6 +94,9 @@ class TensorRtEngine(Engine):
         self.version = f"{self._library.version} on {device.name} ({device.sm})"
         self._key = engine_key(self.request, library=self._library, device=device)
         data = self._cache.load(self._key)
+        if data is None and (earlier := self._cache.earlier(self._key)) is not None:
+            self._key, data = earlier, self._cache.load(earlier)
+            self.version += f", built by {earlier.version}"
         if data is None:
             raise EnvironmentFault(
                 "PE-TRT-012",
@@ -141,8 +144,7 @@ class TensorRtEngine(Engine):
         for an engine that this device built with that option, for a bundle whose hashes held: the cache belongs to
         this user alone, and bytes and record were compared. For any other the default stays, and TensorRT refuses.
         """
-        told = self._cache.note(self._key).get("options")
-        is_asked = isinstance(told, dict) and told.get("version_compatible") is True
+        is_asked = is_version_compatible(self._cache.note(self._key))
         return is_asked and bool(self.request.bundle_sha256) and hasattr(self._runtime, "engine_host_code_allowed")
 
     def _make_context(self) -> Any:

@@ -126,7 +126,9 @@ ICudaEngine* IRuntime::deserializeCudaEngine(void const* blob, std::size_t size)
         return nullptr;
     }
     bool is_plan = std::memcmp(plan.head.magic, "STAND-IN", sizeof plan.head.magic) == 0;
-    if (!is_plan || plan.head.version != major_version * 1000 + minor_version * 100 + patch_version) {
+    const std::int32_t version = major_version * 1000 + minor_version * 100 + patch_version;
+    bool is_readable = plan.head.version == version || (plan.head.version < version && plan.head.carries_runtime != 0);
+    if (!is_plan || !is_readable) {
         mLogger->log(ILogger::Severity::kWARNING, "a warning is no reason");
         mLogger->log(ILogger::Severity::kERROR, is_plan ? "Serialization assertion stdVersionRead == kSERIALIZATION_VERSION failed." : "magicTag does not match");
         return nullptr;

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <filesystem>
 #include <optional>
 
@@ -91,6 +92,34 @@ std::string words(const PlanKey& key) {
     return key.at("device") + " " + key.at("architecture") + ", " + key.at("builder") + " " + key.at("version") + driver;
 }
 
+// 10.3.0 and 10.3.0.26 as numbers, so that 10.10 is later than 10.9.
+std::vector<long> numbers(const std::string& version) {
+    std::vector<long> parts;
+    for (const char* at = version.c_str(); *at != '\0';) {
+        char* end = nullptr;
+        parts.push_back(std::strtol(at, &end, 10));
+        if (end == at) return {};
+        at = *end == '.' ? end + 1 : end;
+    }
+    return parts;
+}
+
+// The key of an engine that an earlier version of the library built so that later ones run it, too; the latest of them.
+std::optional<PlanKey> earlier_key(const std::string& folder, const PlanKey& key) {
+    std::optional<PlanKey> latest;
+    std::error_code ignored;
+    for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
+        std::optional<Record> record = entry.path().extension() == ".json" ? read_record(entry.path()) : std::nullopt;
+        if (!record || !record->carries_runtime || record->key.count("version") == 0) continue;
+        PlanKey same = record->key;
+        same["version"] = key.at("version");
+        std::vector<long> built_by = numbers(record->key.at("version"));
+        bool is_earlier = !built_by.empty() && built_by < numbers(key.at("version"));
+        if (same == key && is_earlier && (!latest || numbers(latest->at("version")) < built_by)) latest = record->key;
+    }
+    return latest;
+}
+
 // What the nearest engine of the folder was built for.
 std::string explain_miss(const std::string& folder, const PlanKey& key) {
     std::size_t fewest = SIZE_MAX;
@@ -133,15 +162,19 @@ Plan load_plan(const std::string& cache_folder, const std::vector<PlanKey>& keys
                "name it in cache_folder");
     const std::string folder = cache_folder + "/engines";
     require_private(folder);
-    for (const PlanKey& key : keys) {
+    auto find = [&](const PlanKey& key) -> std::optional<Plan> {
         const std::string path = folder + "/" + plan_digest(key) + ".engine";
         std::optional<std::vector<char>> plan = read_file<std::vector<char>>(path, largest_plan_bytes);
-        if (!plan) continue;
+        if (!plan) return std::nullopt;
         std::optional<Record> record = read_record(folder + "/" + plan_digest(key) + ".json");
-        if (record && record->key == key && record->sha256 == sha256({plan->data(), plan->size()})) return {std::move(*plan), record->carries_runtime};
+        if (record && record->key == key && record->sha256 == sha256({plan->data(), plan->size()})) return Plan{std::move(*plan), record->carries_runtime};
         refuse(PHYSEDGE_INTEGRITY, "PE-TRT-011", "the engine " + path + " is not the one that was built here",
                "the bytes whose hash was kept beside it", "remove it and " + std::string(build_it));
-    }
+    };
+    for (const PlanKey& key : keys)
+        if (std::optional<Plan> plan = find(key)) return std::move(*plan);
+    if (std::optional<PlanKey> earlier = earlier_key(folder, keys.back()))
+        if (std::optional<Plan> plan = find(*earlier)) return std::move(*plan);
     refuse(PHYSEDGE_ENVIRONMENT, "PE-TRT-012", "no engine for " + words(keys[0]) + ": " + explain_miss(folder, keys[0]),
            "an engine that was built on this device", build_it);
 }

@@ -23,7 +23,8 @@ struct Plan {
     bool carries_runtime = false;
 };
 
-// The engine of the first of these keys that has one. Throws Refusal: PE-TRT-010 (folder), 011 (bytes), 012 (none).
+// The engine of the first of these keys that has one; else one that an earlier version of the library built so that later
+// ones run it, too. Throws Refusal: PE-TRT-010 (folder), 011 (bytes), 012 (none).
 Plan load_plan(const std::string& cache_folder, const std::vector<PlanKey>& keys);
 
 }  // namespace physedge
