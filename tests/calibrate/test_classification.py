@@ -186,6 +186,7 @@ def _judged(wrong: int, *, count: int = 300) -> Judgement:
         metric=ACCURACY,
         set_losses=losses,
         remarks=remarks,
+        resamples=1000,
     )
 
 
@@ -238,6 +239,7 @@ def test_no_lost_answer_among_few_pictures_shows_little(count: int, moved: float
         metric=ACCURACY,
         set_losses=losses,
         remarks=remarks,
+        resamples=1000,
     )
     assert judged.verdict is verdict
     if verdict is Verdict.INCONCLUSIVE:
