@@ -33,7 +33,7 @@ _MOST_ENGINES = 32
 class EngineKey:
     """Everything a built engine depends on; another value anywhere is another engine.
 
-    One exception: an engine that was built for later versions of its library, too, runs on those (`EngineCache.earlier`).
+    One exception: an engine that was built for later versions of its library, too, runs there (`EngineCache.earlier`).
 
     Attributes:
         bundle_sha256: Of the manifest of the bundle that the graph came in; empty outside one.
