@@ -121,6 +121,12 @@ def _physics(manifest: Manifest, physics: Mapping[str, int]) -> list[str]:
         f"precision in the mean and {one.golden_max_bound:g} at any place, at every start."
         for one in manifest.artefacts
     ]
+    lines += [
+        f"- {one.entry} carries its own answers by {one.own.computed_by}: every start on {one.own.engine} tells "
+        "whether it computes as there."
+        for one in manifest.artefacts
+        if one.own is not None
+    ]
     trust = manifest.trust
     if trust.signals:
         fitted = f"fitted to clean frames ({trust.fitted_on})" if trust.fitted_on else "not fitted"
