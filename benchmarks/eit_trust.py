@@ -4,7 +4,8 @@
 
 Sets: `simulated` are bodies of `sim/val`; `seen tanks` are the eight targets with truth, after which the form of the
 signals was chosen, with the electrodes and the seed of that time; `fresh tanks` are the 24 targets without truth, which
-played no part in it, with other electrodes and another seed. AUROC is against the clean frames of the same set.
+played no part in it, with other electrodes and another seed. AUROC is against the clean frames of the same set. Behind
+the share of clean frames in doubt: how many are above the limit of each signal (the largest, as a share of that limit).
 """
 
 from __future__ import annotations
@@ -42,7 +43,13 @@ def rows_of(
     clean = [net.infer(frame) for frame in frames]
     doubted = float(np.mean([result.trust.state != "ok" for result in clean]))
     low, high = share_interval(doubted, len(clean))
-    rows = {"clean": {"doubtful": doubted, "low": low, "high": high, "samples": len(clean)}}
+    limits = {name: spec.doubtful_above for name, spec in net.trust_signals.items() if spec.doubtful_above is not None}
+    raised = {
+        f"above {name}": float(sum(result.trust.signals[name] > limit for result in clean))
+        for name, limit in limits.items()
+    }
+    largest = {f"largest {name}": max(result.trust.signals[name] for result in clean) / limits[name] for name in limits}
+    rows = {"clean": {"doubtful": doubted, "low": low, "high": high, "samples": len(clean), **raised, **largest}}
     for name, fault in FAULTS.items():
         results, named = [], []
         for number, frame in enumerate(frames):
@@ -96,9 +103,12 @@ def main() -> None:
     print(machine_line())
     for name, rows in record.items():
         clean = rows["clean"]
+        names = [name.removeprefix("above ") for name in clean if name.startswith("above ")]
         print(
             f"\n**{name}**: {int(clean['samples'])} clean frames, in doubt {clean['doubtful']:.3f} "
-            f"[{clean['low']:.3f}, {clean['high']:.3f}]\n"
+            f"[{clean['low']:.3f}, {clean['high']:.3f}]: "
+            + ", ".join(f"{name} {int(clean[f'above {name}'])} ({clean[f'largest {name}']:.2f})" for name in names)
+            + "\n"
         )
         print("| planted fault | in doubt | electrode named | AUROC electrode | residual | reciprocity |")
         print("|---|---|---|---|---|---|")
