@@ -75,7 +75,7 @@ def draw(images: dict[str, dict[str, NDArray[np.float64]]], path: Path) -> None:
             axes.set_xticks([])
             axes.set_yticks([])
             if column == 0:
-                axes.set_ylabel(method)
+                axes.set_ylabel(method.replace(", ", ",\n"))
             if line == 0:
                 axes.set_title(target)
     figure.savefig(path)
