@@ -108,7 +108,8 @@ def front_loss(block: TumourModel, density: Tensor, grafted: Grafted, seen: Tens
         return density.new_zeros(())
     counted = (grafted.known == 1).float()
     told, known = (block.parameter.front(u, counted) for u in (density, grafted.density))
-    return ((2.0 * (told - known)).square() * seen).sum() / seen.sum().clamp(min=1.0)
+    missed: Tensor = 2.0 * (told - known)
+    return (missed.square() * seen).sum() / seen.sum().clamp(min=1.0)
 
 
 def clear_loss(density: Tensor, is_tumour: Tensor) -> Tensor:
