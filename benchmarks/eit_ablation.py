@@ -35,7 +35,7 @@ from physedge.physics.eit.simulate import FRAMES_PER_SESSION, Scenario, Simulato
 from physedge.physics.eit.tank import Tank
 from physedge.physics.eit.total_variation import total_variation
 from physedge.train.options import TrainOptions
-from physedge.train.reconstruction import PHYSICS_WEIGHT, TURN_WEIGHT, ReconstructionRecipe
+from physedge.train.reconstruction import LATER_TURN_WEIGHT, PHYSICS_WEIGHT, TURN_WEIGHT, ReconstructionRecipe
 from physedge_calibrate.metrics.reconstruction import relative_error
 from physedge_calibrate.statistics import mean_interval
 from physedge_calibrate.voltage_frames import VoltageSample, read_arrays, read_declaration, read_voltage_samples
@@ -305,7 +305,7 @@ def run(bench: Bench, sizes: Sequence[int], levels: int, weights: Mapping[str, P
             if not bench.has(name):
                 network, seconds = trained(bench, "eit_post", size, physics, seed)
                 bench.keep(name, errors_of_network(network, frames, truths), groups, seconds)
-    for weight in (0.0, TURN_WEIGHT):
+    for weight in (0.0, TURN_WEIGHT, LATER_TURN_WEIGHT):
         name = f"eit_post, {max(sizes)} samples, turns weigh {weight:g}"
         if not bench.has(name):
             network, seconds = trained(bench, "eit_post", max(sizes), PHYSICS_WEIGHT, 0, weight)
@@ -372,7 +372,7 @@ def show(bench: Bench, sizes: Sequence[int]) -> None:
         print(f"| {size} | " + " | ".join(cell(name) for name in (*runs, f"matrix, {size} samples")) + " |")
     print("\n| turns weigh | relative error | turned by one electrode | by a quarter | processor seconds |")
     print("|---|---|---|---|---|")
-    for weight in (0.0, TURN_WEIGHT):
+    for weight in (0.0, TURN_WEIGHT, LATER_TURN_WEIGHT):
         name = f"eit_post, {max(sizes)} samples, turns weigh {weight:g}"
         if name in cells:
             row = cells[name]

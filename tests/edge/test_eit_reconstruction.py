@@ -222,20 +222,23 @@ def test_the_loss_holds_images_of_turned_voltages_against_the_turned_image(tmp_p
             return self.slope * torch.linspace(-1, 1, linear.shape[-1]) * linear[:, :1]
 
     options = TrainOptions(model="eit_post", data=(tmp_path,), output=tmp_path, task=Task.RECONSTRUCTION)
+    later = replace(options, weights=tmp_path / "trained.safetensors")
     spec = ModelSpec(name="eit_post", task=Task.RECONSTRUCTION, voltages=SPEC)
     frames, truths = (np.stack(part) for part in zip(*(simulated(4 * number) for number in range(4)), strict=True))
     turned = {}
     for slope in (0.0, 0.5):
         network = ImpedanceNetwork(SPEC, Lopsided(slope))
         network.load_physics(embed(SPEC))
-        losses = np.zeros(2)
+        losses = np.zeros(4)
+        recipes = [ReconstructionRecipe(spec, options, turn_weight=weight) for weight in (1.0, 2.0)]
+        recipes += [ReconstructionRecipe(spec, how) for how in (options, later)]
         for seed in range(32):
-            for place, weight in enumerate((1.0, 2.0)):
-                recipe = ReconstructionRecipe(spec, options, turn_weight=weight)
+            for place, recipe in enumerate(recipes):
                 generator = torch.Generator().manual_seed(seed)
                 voltages, images = torch.from_numpy(frames).float(), torch.from_numpy(truths)
                 losses[place] += float(recipe.loss(network, voltages, images, generator, (64, 64)))
         turned[slope] = (losses[1] - losses[0]) / 8  # a quarter of the batches is turned
+        assert losses[3] - losses[2] == pytest.approx(30 * (losses[1] - losses[0]), rel=1e-3)
     # Linear images leave what pixels leave.
     assert 0 < turned[0.0] < 1e-3
     assert turned[0.5] > 5e-3

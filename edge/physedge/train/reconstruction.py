@@ -27,8 +27,11 @@ from physedge_runtime.spec import ModelSpec
 PHYSICS_WEIGHT = 0.02
 """Of the forward model's part of the loss; 0 leaves the image alone."""
 
-TURN_WEIGHT = 40.0
-"""Of the part of the loss that holds images of turned voltages against the turned images; 0 leaves it out."""
+TURN_WEIGHT, LATER_TURN_WEIGHT = 10.0, 40.0
+"""Of the part of the loss that holds images of turned voltages against the turned images; 0 leaves it out.
+
+The second is of a training that begins with trained weights: a fresh network learns more slowly under it.
+"""
 
 _TURNED_SHARE = 0.25
 """Of the batches that are shown in a second turn, too: every one would cost more than twice the time."""
@@ -59,7 +62,7 @@ class ReconstructionRecipe:
         options: TrainOptions,
         *,
         physics_weight: float = PHYSICS_WEIGHT,
-        turn_weight: float = TURN_WEIGHT,
+        turn_weight: float | None = None,
     ) -> None:
         assert spec.voltages is not None
         self._voltages, self._options = spec.voltages, options
@@ -67,6 +70,8 @@ class ReconstructionRecipe:
         self._spec = spec
         known = symmetries(protocol_of(spec.voltages)) if options.augmentation != "none" else ()
         self._symmetries = known[:1] if options.augmentation == "none" else known
+        if turn_weight is None:
+            turn_weight = TURN_WEIGHT if options.weights is None else LATER_TURN_WEIGHT
         self._turn_weight = turn_weight if len(self._symmetries) > 1 else 0.0
         self._variance = 1.0
 
