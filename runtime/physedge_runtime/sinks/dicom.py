@@ -68,13 +68,16 @@ class DicomSegmentationSink:
         """Keep the mask of one frame; of two classes, one bit a pixel.
 
         Raises:
-            UsageError: The frame does not come from a DICOM file (`PE-SINK-007`).
+            UsageError: The frame does not come from a DICOM file, or from a second one (`PE-SINK-007`).
         """
         if item.frame is None:
             return
-        if "dicom" not in item.frame.metadata:
+        source = item.frame.metadata.get("dicom")
+        if source is None:
             raise _needs_dicom()
-        self._source = item.frame.metadata["dicom"]
+        if self._source is not None and self._source is not source:
+            raise _one_file_alone()
+        self._source = source
         if isinstance(item.result, Segmentation):
             labels = self._labels(item.frame, item.result)
             self._names = item.result.classes[1:]
@@ -209,6 +212,15 @@ def _set_planes(made: Dataset, groups: list[Dataset], planes: list[NDArray[np.ui
     made.PerFrameFunctionalGroupsSequence = groups
     made.NumberOfFrames = len(planes)
     made.PixelData = pack_bits(np.stack(planes))
+
+
+def _one_file_alone() -> UsageError:
+    return UsageError(
+        "PE-SINK-007",
+        found="a series of several DICOM files",
+        expected="one file: a segmentation refers to the frames of one",
+        next_step="run once for each file, or take another sink for the series",
+    )
 
 
 def _needs_dicom() -> UsageError:

@@ -81,9 +81,9 @@ class DicomSource:
         try:
             self._dataset = pydicom.dcmread(self._path, defer_size="1 KB")
         except (InvalidDicomError, OSError) as error:
-            raise _no_image("it is no DICOM file") from error
+            raise no_image("it is no DICOM file") from error
         if "Rows" not in self._dataset or "PixelData" not in self._dataset:
-            raise _no_image("it holds no picture")
+            raise no_image("it holds no picture")
         self._stamps_ns = frame_stamps_ns(self._dataset)
         self._region = ultrasound_region(self._dataset) if self._crops else None
         self._spacing_mm, self._spacing_note = pixel_spacing_mm(self._dataset)
@@ -105,7 +105,7 @@ class DicomSource:
         except StopIteration:
             raise SourceEnded from None
         except Exception as error:  # pydicom's decoders raise of every kind
-            raise _no_image(f"its pixels cannot be decoded, {type(error).__name__}") from error
+            raise no_image(f"its pixels cannot be decoded, {type(error).__name__}") from error
         picture = to_uint8(pixels, self._dataset)
         if self._region is not None:
             left, top, right, bottom = self._region
@@ -207,7 +207,8 @@ def _windowed(pixels: NDArray[Any], dataset: Dataset) -> NDArray[np.uint8]:
     return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
 
 
-def _no_image(why: str) -> SourceError:
+def no_image(why: str) -> SourceError:
+    """Without the file's name, which may tell who the patient is."""
     return SourceError(
         "PE-SRC-011",
         found=f"the DICOM file cannot be read ({why})",

@@ -10,6 +10,7 @@ from physedge_runtime.errors import UsageError
 from physedge_runtime.sources.base import Source
 from physedge_runtime.sources.camera import GSTREAMER, CameraSource
 from physedge_runtime.sources.dicom import DICOM, DICOM_SUFFIXES, DicomSource
+from physedge_runtime.sources.dicom_series import DicomSeriesSource, is_dicom_folder
 from physedge_runtime.sources.file import VideoFileSource
 from physedge_runtime.sources.folder import FolderSource
 from physedge_runtime.sources.igtl import IGTL, IgtlSource
@@ -46,11 +47,13 @@ def _starts(prefix: str) -> Callable[[str], bool]:
 
 
 def _is_dicom(text: str) -> bool:
-    return text.startswith(DICOM) or Path(text).suffix.lower() in DICOM_SUFFIXES
+    path = Path(text)
+    return text.startswith(DICOM) or path.suffix.lower() in DICOM_SUFFIXES or is_dicom_folder(path)
 
 
-def _dicom_path(text: str) -> Path:
-    return Path(text.removeprefix(DICOM))
+def _open_dicom(text: str) -> Source:
+    path = Path(text.removeprefix(DICOM))
+    return DicomSeriesSource(path) if path.is_dir() else DicomSource(path)
 
 
 SOURCES: tuple[SourceKind, ...] = (
@@ -62,7 +65,7 @@ SOURCES: tuple[SourceKind, ...] = (
     SourceKind("igtl", "igtl://HOST:18944/DEVICE", lambda text: _scheme(text) == IGTL, IgtlSource),
     SourceKind("voltages", "voltages:FILE or voltages:tcp://HOST:PORT", _starts(VOLTAGES), parse_voltage_source),
     SourceKind("measurement", "a.mat", is_voltage_file, parse_voltage_source),
-    SourceKind("dicom", "a.dcm or dicom:FILE", _is_dicom, lambda text: DicomSource(_dicom_path(text))),
+    SourceKind("dicom", "a.dcm, dicom:FILE or dicom:DIR", _is_dicom, _open_dicom),
     SourceKind("folder", "DIR/", lambda text: Path(text).is_dir(), lambda text: FolderSource(Path(text))),
     SourceKind("picture", "a.png", lambda text: is_picture_file(Path(text)), lambda text: FolderSource(Path(text))),
     SourceKind("file", "clip.mp4", lambda text: not _scheme(text), lambda text: VideoFileSource(Path(text))),
