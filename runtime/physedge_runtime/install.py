@@ -143,6 +143,7 @@ def start(
     engine: str = "auto",
     precision: str | None = None,
     threads: int | None = None,
+    only_as_exported: bool = False,
     prepare: Prepare | None = None,
 ) -> Started:
     """Open what is installed; where it does not start, the slot that ran before.
@@ -154,6 +155,7 @@ def start(
         engine: As for `Bundle.open`.
         precision: As for `Bundle.open`.
         threads: As for `Bundle.open`.
+        only_as_exported: As for `Bundle.open`; a slot that is refused so does not start.
         prepare: As for `install`.
 
     Raises:
@@ -172,7 +174,9 @@ def start(
                 bundle = _read_slot(folder, state, trust)
                 if prepare is not None:
                     prepare(bundle)
-                net = bundle.open(engine=engine, precision=precision, threads=threads)
+                net = bundle.open(
+                    engine=engine, precision=precision, threads=threads, only_as_exported=only_as_exported
+                )
                 break
             except _FAILED_STARTS as error:
                 if state.previous is None:

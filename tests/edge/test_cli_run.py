@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cv2
+import exhibits
 import numpy as np
 import pytest
 
@@ -104,6 +105,17 @@ def test_a_broken_bundle_is_4_and_a_rejected_one_1(write_tiny: Write, capsys: py
     broken.write_bytes(broken.read_bytes()[:-40])
     assert run(["verify", str(broken)]) == 4
     assert run(["run", "--bundle", str(broken), "--source", "synthetic:"]) == 4
+
+
+def test_a_graph_that_computes_otherwise_than_at_export_is_told_and_refused_where_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = exhibits.reduced(tmp_path / "x.physedge", bias=0.02, engine="onnxruntime")
+    common = ["run", "--bundle", str(bundle), "--engine", "onnxruntime", "--source", "synthetic:", "--frames", "2"]
+    assert run(common) == 0
+    assert "otherwise than at export" in capsys.readouterr().err
+    assert run([*common, "--only-as-exported"]) == 4
+    assert "PE-BUNDLE-020" in capsys.readouterr().err
 
 
 def test_without_a_bundle_the_project_must_have_been_exported(

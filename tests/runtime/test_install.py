@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import exhibits
 import pytest
 
 from physedge_runtime.bundle import read_bundle
@@ -284,3 +285,14 @@ def test_the_log_stays_bounded(root: Path, release: Callable[[int], Path], monke
     install(release(1), root)
     install(release(2), root)
     assert sorted(path.name for path in (root / "tiny").glob("install.log*")) == ["install.log", "install.log.1"]
+
+
+def test_a_release_that_computes_otherwise_does_not_start_where_that_is_asked(root: Path, tmp_path: Path) -> None:
+    install(exhibits.reduced(tmp_path / "good.physedge"), root)
+    with start(root, engine="onnxruntime", only_as_exported=True).net as net:
+        assert net.computes_as_exported is True
+    install(exhibits.reduced(tmp_path / "odd.physedge", bias=0.02), root)
+    started = start(root, engine="onnxruntime", only_as_exported=True)
+    with started.net as net:
+        assert net.computes_as_exported is True
+    assert "PE-BUNDLE-020" in started.fell_back

@@ -53,6 +53,9 @@ RootOption = Annotated[
 AllowRejectedOption = Annotated[
     bool, typer.Option("--allow-rejected", help="Open a bundle that was not accepted; every result says so.")
 ]
+OnlyAsExportedOption = Annotated[
+    bool, typer.Option("--only-as-exported", help="Refuse a reduced graph that computes here otherwise than at export.")
+]
 BuildIfMissingOption = Annotated[
     bool, typer.Option("--build-if-missing", help="Build the TensorRT engine for this GPU where there is none yet.")
 ]

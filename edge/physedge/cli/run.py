@@ -14,6 +14,7 @@ from physedge.cli.options import (
     BuildIfMissingOption,
     EngineOption,
     JsonOption,
+    OnlyAsExportedOption,
     PrecisionOption,
     RootOption,
     ThreadsOption,
@@ -65,6 +66,7 @@ def run(
         bool, typer.Option("--keep-passing", help="In the safe state go on passing pictures, without answers.")
     ] = False,
     allow_rejected: AllowRejectedOption = False,
+    only_as_exported: OnlyAsExportedOption = False,
     trust: TrustOption = None,
     installed: Annotated[
         str | None, typer.Option("--installed", help="Name of a network that physedge install put here.")
@@ -105,6 +107,7 @@ def run(
                 precision=precision,
                 threads=threads,
                 allow_rejected=allow_rejected,
+                only_as_exported=only_as_exported,
                 prepare=engine_builder(engine, precision) if build_if_missing else None,
             )
         )

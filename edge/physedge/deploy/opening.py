@@ -26,7 +26,8 @@ class OpenRequest:
         engine: As for `Bundle.open`.
         precision: As for `Bundle.open`.
         threads: As for `Bundle.open`.
-        allow_rejected: As for `Bundle.open`.
+        allow_rejected: As for `Bundle.open`; of no meaning for what is installed.
+        only_as_exported: As for `Bundle.open`.
         prepare: Called with a bundle that was read and checked, before it is opened; for example to build its engine.
     """
 
@@ -38,6 +39,7 @@ class OpenRequest:
     precision: str | None = None
     threads: int | None = None
     allow_rejected: bool = False
+    only_as_exported: bool = False
     prepare: Callable[[Bundle], object] | None = None
 
 
@@ -72,6 +74,7 @@ def open_chosen(request: OpenRequest) -> tuple[Bundle, Net, str]:
         precision=request.precision,
         threads=request.threads,
         allow_rejected=request.allow_rejected,
+        only_as_exported=request.only_as_exported,
     )
     return bundle, net, sentence
 
@@ -84,6 +87,7 @@ def _open_installed(request: OpenRequest, name: str) -> tuple[Bundle, Net, str]:
         engine=request.engine,
         precision=request.precision,
         threads=request.threads,
+        only_as_exported=request.only_as_exported,
         prepare=request.prepare,
     )
     sentence = f"running {name} release {started.bundle.manifest.release} from slot {started.slot}"
