@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from physedge.deploy.golden import golden_frames
 from physedge.deploy.network import demo_weights, load_weights
-from physedge.models.registry import find
+from physedge.models.physnet import physnet_e
+from physedge.models.registry import factory_options, find
 from physedge_export.graph import TracedGraph
 from physedge_export.passes.base import GraphPass, run_passes
 from physedge_export.passes.table import PASSES
@@ -73,3 +74,16 @@ def test_all_passes_of_a_target_together(target: str) -> None:
     )
     assert before["Conv"] - after["Conv"] == 11
     assert "BatchNormalization" in before and "BatchNormalization" not in after
+
+
+@pytest.mark.parametrize("target", ["openvino", "onnxruntime"])
+def test_an_output_that_is_next_to_nothing_is_held_against_its_own_rounding(target: str) -> None:
+    torch.manual_seed(5)
+    spec = find("physnet_e").spec
+    network = physnet_e(**factory_options(spec))
+    network.train()(torch.randn(2, 3, 224, 224))
+    with torch.no_grad():  # cells that are next to surely sound: a density of 1e-7
+        network.block.density.output.project.bias -= 16.0
+    graph = trace(network.eval(), spec)
+    _, report = run_passes(graph.model, [make() for make in PASSES[target]])
+    assert any(report.changed.values())
