@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import exhibits
+import numpy as np
 import pytest
 from native_library import Native
 
 from physedge_runtime.bundle import read_bundle
 from physedge_runtime.errors import IntegrityError
+
+GOLDEN = "golden/0.probability"
 
 
 @pytest.mark.requirement("REQ-OWN-ANSWERS")
@@ -42,6 +45,23 @@ def test_what_the_bundle_does_not_say_is_not_made_up(tmp_path: Path, native: Nat
     with pytest.raises(IntegrityError, match=r"PE-BUNDLE-020.*does not say"):
         native.open(path, engine=real_engine.encode(), only_as_exported=1)
     native.open(path, engine=real_engine.encode(), precision=b"fp32", only_as_exported=1).close()
+
+
+@pytest.mark.parametrize("place", [0, -1])
+def test_what_is_no_number_is_far_from_every_answer_wherever_it_stands(
+    place: int, tmp_path: Path, native: Native, real_engine: str
+) -> None:
+    path = exhibits.reduced(tmp_path / "x.physedge", engine=real_engine)
+    full = np.frombuffer(exhibits.entries(path)[GOLDEN], "<f4").copy()
+    full[place] = np.nan
+    exhibits.reduced(path, engine=real_engine, contents={exhibits.OWN: full.tobytes()})
+    with native.open(path, engine=real_engine.encode()) as ours, read_bundle(path).open(engine=real_engine) as net:
+        assert (ours.info.computes_as_exported, net.computes_as_exported) == (0, False)
+    exhibits.reduced(path, engine=real_engine, contents={GOLDEN: full.tobytes()})
+    with pytest.raises(IntegrityError, match="PE-BUNDLE-020"):
+        native.open(path, engine=real_engine.encode())
+    with pytest.raises(IntegrityError, match="PE-BUNDLE-020"):
+        read_bundle(path).open(engine=real_engine)
 
 
 def test_a_bundle_of_before_is_read(tmp_path: Path, native: Native) -> None:

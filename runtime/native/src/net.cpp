@@ -178,6 +178,9 @@ void physedge_net::open_engine(const physedge_bundle& bundle) {
     fingerprint_ = engine_name_ + " " + engine_->version() + " " + request.graph_sha256.substr(0, 12);
 }
 
+// The larger of two errors; a NaN is the largest of all and stays, whatever comes after it.
+static double larger(double one, double other) { return std::isnan(one) || other <= one ? one : other; }
+
 void physedge_net::replay_golden(const physedge_bundle& bundle) {
     for (const GoldenCase& golden : bundle.manifest.golden) {
         std::string_view data = bundle.contents.at(golden.frame);
@@ -204,8 +207,8 @@ void physedge_net::replay_golden(const physedge_bundle& bundle) {
         }
         if (has_own_) {
             Distance own = distance(artefact_.own->answers[golden_frames_], bundle);
-            own_mean_error_ = std::max(own_mean_error_, own.mean);
-            own_max_error_ = std::max(own_max_error_, own.max);
+            own_mean_error_ = larger(own_mean_error_, own.mean);
+            own_max_error_ = larger(own_max_error_, own.max);
         }
         ++golden_frames_;
         golden_mean_error_ = std::max(golden_mean_error_, full.mean);
@@ -231,10 +234,10 @@ physedge_net::Distance physedge_net::distance(const std::vector<std::pair<std::s
             std::memcpy(&value, expected + index * sizeof value, sizeof value);
             double error = std::fabs(static_cast<double>(found[index]) - value);
             sum += error;
-            if (!(error <= largest.max)) largest.max = error;  // a NaN stays
+            largest.max = larger(largest.max, error);
         }
         double mean = sum / static_cast<double>(of.floats());
-        if (!is_signal(name) && !(mean <= largest.mean)) largest.mean = mean;
+        if (!is_signal(name)) largest.mean = larger(largest.mean, mean);
     }
     return largest;
 }
