@@ -80,10 +80,19 @@ class Prepared:
 class Net:
     """A network on an engine. Use as a context manager; frames may be handed in from several threads."""
 
-    def __init__(self, *, manifest: Manifest, artefact: Artefact, engine: Engine, bundle_trust: str = "") -> None:
+    def __init__(
+        self,
+        *,
+        manifest: Manifest,
+        artefact: Artefact,
+        engine: Engine,
+        bundle_trust: str = "",
+        bundle_path: Path | None = None,
+    ) -> None:
         self.manifest = manifest
         self.artefact = artefact
         self.bundle_trust = bundle_trust
+        self.bundle_path = bundle_path
         self.spec: ModelSpec = manifest.spec
         self._engine = engine
         self._judge = TrustJudge(manifest.trust, manifest.spec.frame)
@@ -299,7 +308,13 @@ def open_net(
     artefact = choose_artefact(manifest, name, precision)
     check_graph(bundle.read(artefact.entry), origin=f"{artefact.entry} of {bundle.path.name}")
     request = engine_request(bundle, artefact, threads=threads, options=_with_cache())
-    net = Net(manifest=manifest, artefact=artefact, engine=open_engine(name, request), bundle_trust=bundle.trust)
+    net = Net(
+        manifest=manifest,
+        artefact=artefact,
+        engine=open_engine(name, request),
+        bundle_trust=bundle.trust,
+        bundle_path=bundle.path,
+    )
     if name != "fake":
         try:
             net.replay_golden(bundle)

@@ -159,3 +159,63 @@ def test_a_recorded_stream_replays_bit_for_bit(
     assert (report["frames"], report["answers"]) == (12, 12)
     recording.write_bytes(b"no recording")
     assert run(["replay", str(recording)]) == 4
+
+
+def test_a_film_is_never_recorded_over_itself_nor_over_an_older_one(
+    write_tiny: Write, film: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, older = film.read_bytes(), tmp_path / "out.mp4"
+    older.write_bytes(b"older")
+    arguments = ["run", "--bundle", str(write_tiny()), "--source", str(film), "--threads", "1"]
+    assert run([*arguments, "--record", str(film), "--overwrite"]) == 2
+    assert "PE-OUT-001" in capsys.readouterr().err
+    assert film.read_bytes() == before
+    assert run([*arguments, "--record", str(older)]) == 0
+    printed = capsys.readouterr()
+    assert older.read_bytes() == b"older"
+    assert f"wrote {tmp_path / 'out-2.mp4'}\n" in printed.out
+    assert f"{older} is there already" in printed.err
+    assert run([*arguments, "--record", str(older), "--overwrite"]) == 0
+    assert f"wrote {older}\n" in capsys.readouterr().out
+    assert len(older.read_bytes()) > 1000
+
+
+@pytest.mark.parametrize("existing", [[], ["--overwrite"], ["--append"]])
+def test_the_bundle_is_never_written_over(
+    write_tiny: Write, film: Path, existing: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = write_tiny()
+    before = bundle.read_bytes()
+    arguments = ["run", "--bundle", str(bundle), "--source", str(film), "--threads", "1", *existing]
+    assert run([*arguments, "--sink", f"jsonl:{bundle}"]) == 2
+    assert run([*arguments, "--record-raw", str(bundle)]) == 2
+    assert capsys.readouterr().err.count("PE-OUT-001") == 2
+    assert bundle.read_bytes() == before
+
+
+def test_wrote_is_said_of_what_was_written_alone(
+    write_tiny: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    (pictures / "1.png").write_bytes(b"no picture")
+    arguments = ["run", "--bundle", str(write_tiny()), "--source", str(pictures), "--threads", "1"]
+    assert run([*arguments, "--record", str(tmp_path / "out.mp4")]) == 5
+    assert "wrote" not in capsys.readouterr().out
+    assert not (tmp_path / "out.mp4").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "identifier"),
+    [
+        (["--overwrite", "--append"], "PE-OUT-004"),
+        (["--record", "same.mp4", "--sink", "video:same.mp4"], "PE-OUT-003"),
+        (["--record-raw", "same", "--sink", "jsonl:same"], "PE-OUT-003"),
+        (["--source", "synthetic:", "--sink", "jsonl:a.jsonl", "--sink", "jsonl:a-2.jsonl"], "PE-OUT-003"),
+    ],
+)
+def test_outputs_that_collide_are_refused(
+    write_tiny: Write, options: list[str], identifier: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["run", "--bundle", str(write_tiny()), "--source", "synthetic:", *options]) == 2
+    assert identifier in capsys.readouterr().err

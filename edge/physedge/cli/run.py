@@ -23,6 +23,8 @@ from physedge.cli.options import (
 from physedge_runtime.errors import UsageError
 
 if TYPE_CHECKING:
+    from physedge_runtime.output_file import Existing, OutputFile
+    from physedge_runtime.sinks.base import Sink
     from physedge_runtime.stream import StreamEvent
 
 _INTERRUPTED = 130
@@ -54,6 +56,12 @@ def run(
         float | None,
         typer.Option("--pixel-mm", help="Side of a pixel of the raw frame, where the source does not say it."),
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files that are there; else NAME-2 is written.")
+    ] = False,
+    append: Annotated[
+        bool, typer.Option("--append", help="JSON lines go on in the file that is there; it rotates at 64 MiB.")
+    ] = False,
     serve: Annotated[
         bool, typer.Option("--serve", help="A page at http://127.0.0.1:8080; elsewhere with --sink serve:HOST:PORT.")
     ] = False,
@@ -79,6 +87,8 @@ def run(
     from physedge.cli.build import engine_builder
     from physedge.cli.follow import follow
     from physedge.deploy.opening import OpenRequest, open_chosen
+    from physedge_runtime.file_guard import files_named_in, refuse_same_outputs
+    from physedge_runtime.plain_text import plain_text
     from physedge_runtime.sinks.serve import ServeSink
     from physedge_runtime.sinks.table import open_sink, sink_text
     from physedge_runtime.sources.spaced import SpacedSource
@@ -87,12 +97,16 @@ def run(
     from physedge_runtime.stream.share import SharedNet
 
     texts = [*(sink or []), *([f"video:{record}"] if record else []), *([_PAGE] if serve else [])]
-    sources = [open_source(text) for text in _source_texts(source, camera)]
+    source_texts = _source_texts(source, camera)
+    existing = _existing(overwrite=overwrite, append=append)
+    sources = [open_source(text) for text in source_texts]
     if pixel_mm is not None:
         sources = [SpacedSource(one, pixel_mm) for one in sources]
     sinks = [[sink_text(text, number) for text in texts] for number in range(1, len(sources) + 1)]
-    recordings = [_numbered(record_raw, number) for number in range(1, len(sources) + 1)]
-    opened_sinks = [[open_sink(text) for text in one] for one in sinks]
+    recordings = [_recording(record_raw, number, existing) for number in range(1, len(sources) + 1)]
+    opened_sinks = [[open_sink(text, existing=existing) for text in one] for one in sinks]
+    inputs = [path for text in source_texts for path in files_named_in(text)]
+    refuse_same_outputs(_outputs(opened_sinks, recordings))
     with ExitStack() as stack:
         for one in sources:  # first: a missing camera should not wait for a network
             one.open()
@@ -129,6 +143,7 @@ def run(
                 duration_s=duration,
                 sinks=into,
                 record=recording,
+                inputs=inputs,
                 keep_passing=keep_passing,
                 on_event=_print_event,
             )
@@ -139,9 +154,10 @@ def run(
                     note(f"page: {page.url}")
         ending = follow(streams)
     summaries = [running.summary() for running in streams]
-    for summary, named, recording in zip(summaries, sinks, recordings, strict=True):
+    for summary, running in zip(summaries, streams, strict=True):
         name = [f"{summary.source}:"] if len(summaries) > 1 else []
-        say(*name, *summary.lines(), *_written(named, recording), json_output=json_output)
+        wrote = [f"wrote {plain_text(str(path))}" for path in running.written]
+        say(*name, *summary.lines(), *wrote, json_output=json_output)
     told = {"bundle": str(opened.path), "bundle_sha256": opened.sha256, "bundle_trust": opened.trust}
     if ending.error is not None:
         raise ending.error
@@ -164,13 +180,30 @@ def _source_texts(sources: list[str] | None, camera: int | None) -> list[str]:
     return sources or [str(camera)]
 
 
-def _numbered(path: Path | None, number: int) -> Path | None:
-    return path if path is None or number == 1 else path.with_name(f"{path.stem}-{number}{path.suffix}")
+def _existing(*, overwrite: bool, append: bool) -> Existing:
+    from physedge_runtime.output_file import Existing
+
+    if overwrite and append:
+        raise UsageError(
+            "PE-OUT-004",
+            found="both --overwrite and --append",
+            expected="one of them, or neither",
+            next_step="leave one out",
+        )
+    return Existing.OVERWRITE if overwrite else Existing.APPEND if append else Existing.NUMBER
 
 
-def _written(texts: list[str], record_raw: Path | None) -> list[str]:
-    files = [text.partition(":")[2] for text in texts if text.startswith(("jsonl:", "video:", "dicom:"))]
-    return [f"wrote {name}" for name in [*files, *([str(record_raw)] if record_raw else [])]]
+def _recording(path: Path | None, number: int, existing: Existing) -> OutputFile | None:
+    from physedge_runtime.output_file import OutputFile, numbered
+
+    return None if path is None else OutputFile(path if number == 1 else numbered(path, number), existing=existing)
+
+
+def _outputs(sinks: list[list[Sink]], recordings: list[OutputFile | None]) -> list[Path]:
+    from physedge_runtime.sinks.base import FileSink
+
+    files = [sink.output.requested for one in sinks for sink in one if isinstance(sink, FileSink)]
+    return [*files, *(recording.requested for recording in recordings if recording is not None)]
 
 
 def _print_event(event: StreamEvent) -> None:

@@ -7,8 +7,9 @@ sink whose peer may come and go (a broker, a browser) mends that by itself and r
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from physedge_runtime.output_file import OutputFile
 from physedge_runtime.stream.streamed import StreamedFrame, StreamInfo
 
 
@@ -34,6 +35,16 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Finish what was begun (a file's index, a connection); further calls do nothing."""
+        ...
+
+
+@runtime_checkable
+class FileSink(Protocol):
+    """A sink that writes a file."""
+
+    @property
+    def output(self) -> OutputFile:
+        """The file."""
         ...
 
 

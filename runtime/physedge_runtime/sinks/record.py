@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from physedge_runtime.plain_text import plain_text
 from physedge_runtime.results import Classification, Reconstruction, Result, Segmentation, Trust
 from physedge_runtime.sinks.measure import Region, regions
 from physedge_runtime.stream.streamed import StreamedFrame, StreamInfo
@@ -22,7 +23,7 @@ def describe_stream(info: StreamInfo, utc: str) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION,
         "kind": "stream",
         "utc": utc,
-        "source": info.source,
+        "source": plain_text(info.source),
         "live": info.live,
         "period_ms": None if info.period_ns is None else _short(info.period_ns / 1e6),
         "bundle": info.bundle,
@@ -39,16 +40,16 @@ def describe(item: StreamedFrame, info: StreamInfo, utc: str) -> dict[str, Any]:
     return {
         "kind": "state" if frame is None else "frame",
         "frame_id": None if frame is None else frame.frame_id,
-        "name": None if frame is None else frame.name or None,
+        "name": None if frame is None else plain_text(frame.name) or None,
         "captured_us": item.captured_ns // _NS_PER_US,
         "at_us": item.at_ns // _NS_PER_US,
         "utc": utc,
         "age_ms": _short(item.age_ms),
         "signal": str(item.signal),
-        "reason": item.reason,
+        "reason": plain_text(item.reason),
         "answer": None if item.result is None else describe_answer(item.result, info),
         "withdrawn": None if item.withdrawn is None else str(item.withdrawn),
-        "withdrawn_text": item.withdrawn_text,
+        "withdrawn_text": plain_text(item.withdrawn_text),
         "trust": None if item.trust is None else _trust(item.trust),
         "stages": None
         if item.stages is None

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from physedge_runtime.errors import UsageError
-from physedge_runtime.sinks.base import Sink
+from physedge_runtime.output_file import Existing, numbered
+from physedge_runtime.sinks.base import FileSink, Sink
 from physedge_runtime.sinks.dicom import DicomSegmentationSink
 from physedge_runtime.sinks.igtl import parse_igtl
 from physedge_runtime.sinks.jsonl import JsonLinesSink
@@ -33,8 +34,7 @@ class SinkKind:
 
 
 def _other_file(rest: str, number: int) -> str:
-    path = Path(rest)
-    return str(path.with_name(f"{path.stem}-{number}{path.suffix}"))
+    return str(numbered(Path(rest), number))
 
 
 def _other_port(rest: str, number: int) -> str:
@@ -71,8 +71,12 @@ def sink_text(text: str, number: int) -> str:
     return text if kind is None or number == 1 or not rest else f"{name}{separator}{kind.apart(rest, number)}"
 
 
-def open_sink(text: str) -> Sink:
+def open_sink(text: str, *, existing: Existing = Existing.NUMBER) -> Sink:
     """The sink that a text names, as after `--sink`; it is opened by the stream that writes to it.
+
+    Args:
+        text: `NAME:` and what the sink needs to know.
+        existing: What becomes of a file that stands where a file is to be written.
 
     Raises:
         UsageError: No sink is written so (`PE-SINK-002`).
@@ -86,4 +90,7 @@ def open_sink(text: str) -> Sink:
             expected=" | ".join(kind.written for kind in SINKS.values()),
             next_step="correct --sink",
         )
-    return kind.make(rest)
+    sink = kind.make(rest)
+    if isinstance(sink, FileSink):
+        sink.output.existing = existing
+    return sink

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physedge_runtime.errors import UsageError
-from physedge_runtime.sinks.jsonl import not_writable
+from physedge_runtime.output_file import OutputFile, not_writable
 from physedge_runtime.sinks.overlay import Overlay
 from physedge_runtime.sources.opencv import import_opencv
 from physedge_runtime.stream.streamed import StreamedFrame, StreamInfo
@@ -35,12 +35,15 @@ class VideoSink:
     next one, so that the video lasts as long as the stream did and shows when nothing came.
 
     Args:
-        path: `.mp4`, `.avi` or `.webm`; an older file of that name is replaced.
+        path: `.mp4`, `.avi` or `.webm`; `output.existing` says what becomes of an older file of that name.
+
+    Attributes:
+        output: The file; until the film is whole it is called `NAME.partial.mp4`.
     """
 
     def __init__(self, path: Path) -> None:
         self.name = f"video {path.name}"
-        self._path = path
+        self.output = OutputFile(path)
         self._overlay: Overlay | None = None
         self._info: StreamInfo | None = None
         self._rate_hz = _DEFAULT_RATE_HZ
@@ -51,24 +54,26 @@ class VideoSink:
         self._written = 0
 
     def open(self, info: StreamInfo) -> None:
-        """See that the file can be written; it is begun with the first picture.
+        """Claim the file; the film is begun with the first picture.
 
         Raises:
-            UsageError: The ending names no video (`PE-SINK-003`), or the file cannot be created (`PE-SINK-001`).
+            UsageError: The ending names no video (`PE-SINK-003`), the file cannot be created (`PE-SINK-001`), is an
+                input or is in use (`PE-OUT-001`, `PE-OUT-002`).
         """
-        if self._path.suffix.lower() not in _CODECS:
+        path = self.output.requested
+        if path.suffix.lower() not in _CODECS:
             raise UsageError(
                 "PE-SINK-003",
-                found=f"a video named {self._path.name}",
+                found=f"a video named {path.name}",
                 expected=f"a name that ends in {', '.join(_CODECS)}",
                 next_step="choose another ending",
             )
+        overlay = Overlay(info)
         try:
-            self._path.open("wb").close()
-            self._path.unlink()
+            self.output.open(info.inputs)
         except OSError as error:
-            raise not_writable(self._path, error.strerror or str(error)) from error
-        self._info, self._overlay = info, Overlay(info)
+            raise not_writable(path, error.strerror or str(error)) from error
+        self._info, self._overlay = info, overlay
         if info.live:
             self._rate_hz = _LIVE_RATE_HZ
         elif info.period_ns:
@@ -96,21 +101,24 @@ class VideoSink:
             self._put(drawn)
 
     def close(self) -> None:
-        """Finish the file."""
+        """Finish the film and give it its name; none is left where no picture came."""
         if self._writer is not None:
             if self._last is not None:
                 self._put(self._last)
             self._writer.release()
             self._writer = None
+            self.output.publish()
+        self.output.discard()
 
     def _begin(self, first: NDArray[np.uint8], at_ns: int) -> None:
         cv2 = import_opencv()
         self._size_px, self._start_ns = (first.shape[1], first.shape[0]), at_ns
-        codec = cv2.VideoWriter.fourcc(*_CODECS[self._path.suffix.lower()])
-        writer = cv2.VideoWriter(str(self._path), codec, self._rate_hz, self._size_px)
+        path = self.output.writing
+        codec = cv2.VideoWriter.fourcc(*_CODECS[path.suffix.lower()])
+        writer = cv2.VideoWriter(str(path), codec, self._rate_hz, self._size_px)
         self._writer = writer
         if not writer.isOpened():
-            raise OSError(errno.EIO, f"OpenCV cannot write {self._path.suffix} of {self._size_px}")
+            raise OSError(errno.EIO, f"OpenCV cannot write {path.suffix} of {self._size_px}")
 
     def _fill_until(self, at_ns: int) -> None:
         """Repeat the last picture up to now; a gap that no viewer would sit through is cut short."""
@@ -135,7 +143,7 @@ class VideoSink:
         self._written += 1
 
     def _check_disk(self) -> None:
-        if shutil.disk_usage(self._path.parent).free < _LEAST_FREE_BYTES:
+        if shutil.disk_usage(self.output.path.parent).free < _LEAST_FREE_BYTES:
             raise OSError(errno.ENOSPC, "less than 32 MiB are left on the disk")
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from physedge_runtime.file_guard import files_named_in
+from physedge_runtime.output_file import OutputFile
 from physedge_runtime.results import Result
 from physedge_runtime.sinks.base import Sink
 from physedge_runtime.sources.base import Measuring
@@ -83,6 +85,11 @@ class Stream:
         return self._shell.is_over
 
     @property
+    def written(self) -> tuple[Path, ...]:
+        """Files that stand finished under their names; all of them after `close`."""
+        return self._shell.written
+
+    @property
     def info(self) -> StreamInfo:
         """What the sinks were told."""
         return self._shell.info
@@ -122,7 +129,8 @@ def stream(
     duration_s: float | None = None,
     reconnect_s: float = 30.0,
     hang_ms: float = 5000.0,
-    record: Path | None = None,
+    record: OutputFile | Path | None = None,
+    inputs: Sequence[Path] = (),
     keep_passing: bool = False,
     sinks: Sequence[Sink] = (),
     on_event: OnEvent | None = None,
@@ -141,6 +149,7 @@ def stream(
         reconnect_s: How long a lost live source is tried again.
         hang_ms: Above it an engine has hung.
         record: A file for `physedge_runtime.stream.record.replay`.
+        inputs: Files that are read and must not be written over, besides the bundle and the file that `source` names.
         keep_passing: In the safe state, go on passing pictures.
         sinks: Where results go; each is opened now and closed at the end.
         on_event: Called with every line of the log, from the stream's threads; it must return soon.
@@ -151,8 +160,9 @@ def stream(
 
     Raises:
         SourceError: The source is not there.
-        UsageError: An option is out of range (`PE-STREAM-002`, `PE-STREAM-003`), or the source measures something
-            else than the network takes in (`PE-FRAME-003`, `PE-SRC-018`).
+        UsageError: An option is out of range (`PE-STREAM-002`, `PE-STREAM-003`), the source measures something
+            else than the network takes in (`PE-FRAME-003`, `PE-SRC-018`), or an output is an input, is in use or is
+            written twice (`PE-OUT-001` to `PE-OUT-003`).
         SafeState: While iterating: the stream gave up answering (`PE-STREAM-001`).
     """
     options = StreamOptions(
@@ -163,7 +173,8 @@ def stream(
         duration_s=duration_s,
         reconnect_s=reconnect_s,
         hang_ms=hang_ms,
-        record=record,
+        record=OutputFile(record) if isinstance(record, Path) else record,
+        inputs=(*inputs, *(files_named_in(str(source)) if isinstance(source, str | Path) else ())),
         keep_passing=keep_passing,
     )
     opened = as_source(source, options)

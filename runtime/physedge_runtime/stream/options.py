@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from physedge_runtime.errors import UsageError
 from physedge_runtime.frame import Frame
+from physedge_runtime.output_file import OutputFile
 from physedge_runtime.sources.base import Source
 from physedge_runtime.sources.paced import PacedSource
 from physedge_runtime.sources.pushed import IteratorSource
@@ -38,6 +39,7 @@ class StreamOptions:
         reconnect_s: A lost live source is tried again for this long before the stream ends.
         hang_ms: An engine that works on one frame for longer has hung.
         record: Everything the stream is told and decides goes into this file, for `replay`.
+        inputs: Files and folders that are read, besides the bundle.
         keep_passing: After the safe state is entered, go on passing pictures without answers until closed.
     """
 
@@ -48,7 +50,8 @@ class StreamOptions:
     duration_s: float | None = None
     reconnect_s: float = 30.0
     hang_ms: float = 5000.0
-    record: Path | None = None
+    record: OutputFile | None = None
+    inputs: tuple[Path, ...] = ()
     keep_passing: bool = False
 
     def __post_init__(self) -> None:

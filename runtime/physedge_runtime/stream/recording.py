@@ -10,18 +10,20 @@ A recording may break off (power, disk): it is then read up to its last whole re
 
 from __future__ import annotations
 
+import io
 import json
 import struct
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from physedge_runtime.errors import IntegrityError, UsageError
+from physedge_runtime.errors import IntegrityError, PhysedgeError, UsageError
+from physedge_runtime.output_file import OutputFile
 
 MAGIC = b"physedg1"
 _LENGTHS = struct.Struct("<II")
@@ -42,30 +44,35 @@ class RecordingWriter:
     written stays whole.
 
     Args:
-        path: The file; an older one of that name is replaced.
+        output: The file; it gets its name with the first record behind the beginning.
+        inputs: What is read meanwhile, and must not be written over.
 
     Attributes:
+        output: The file.
         failure: Why the recording ended before the stream; empty as long as it goes on.
 
     Raises:
-        UsageError: The file cannot be created (`PE-STREAM-004`).
+        UsageError: The file cannot be created (`PE-STREAM-004`), is an input or is in use (`PE-OUT-001`, `PE-OUT-002`).
     """
 
-    def __init__(self, path: Path, *, queue_bytes: int = _QUEUE_BYTES) -> None:
+    def __init__(
+        self, output: OutputFile | Path, *, inputs: Sequence[Path] = (), queue_bytes: int = _QUEUE_BYTES
+    ) -> None:
         self.failure = ""
+        self.output = output if isinstance(output, OutputFile) else OutputFile(output)
         self._queue_bytes = queue_bytes
         try:
-            self._file: IO[bytes] = path.open("wb")
+            self._raw = self.output.open(inputs)
         except OSError as error:
             raise UsageError(
                 "PE-STREAM-004",
-                found=f"the recording {path} cannot be written ({error.strerror or error})",
+                found=f"the recording {self.output.requested} cannot be written ({error.strerror or error})",
                 expected="a file in a folder that exists and may be written to",
                 next_step="name another file with --record-raw",
             ) from error
         self._queue: deque[tuple[Record, NDArray[Any] | None]] = deque()
         self._waiting_bytes = 0
-        self._closing = False
+        self._closing, self._keep = False, True
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="physedge-recording", daemon=True)
         self._thread.start()
@@ -82,26 +89,33 @@ class RecordingWriter:
             self._queue.append((record, pixels))
             self._changed.notify_all()
 
-    def close(self) -> None:
-        """Write what waits and close the file."""
+    def close(self, *, keep: bool = True) -> None:
+        """Write what waits and close the file; `keep=False` leaves none where nothing followed the beginning."""
         with self._changed:
-            self._closing = True
+            self._closing, self._keep = True, self._keep and keep
             self._changed.notify_all()
         self._thread.join(_JOIN_S)
 
     def _run(self) -> None:
         written = 0
         try:
-            with self._file:
-                self._file.write(MAGIC)
-                while (item := self._next()) is not None:
-                    written += write_record(self._file, *item)
-                    if written > _LARGEST_FILE_BYTES:
-                        raise OSError("the recording has grown to 64 GiB")
-        except OSError as error:
+            file = io.BufferedWriter(cast("io.RawIOBase", self._raw))
+            file.write(MAGIC)
+            while (item := self._next()) is not None:
+                written += write_record(file, *item)
+                file.flush()
+                if item[0].get("call") != "begin":
+                    self.output.publish()
+                if written > _LARGEST_FILE_BYTES:
+                    raise OSError("the recording has grown to 64 GiB")
+            if self._keep:
+                self.output.publish()
+        except (OSError, PhysedgeError) as error:
             with self._changed:
-                self.failure = self.failure or (error.strerror or str(error))
+                self.failure = self.failure or getattr(error, "strerror", None) or str(error)
                 self._queue.clear()
+        finally:
+            self.output.discard()
 
     def _next(self) -> tuple[Record, NDArray[Any] | None] | None:
         with self._changed:

@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from physedge_runtime.frame import Frame
@@ -53,6 +54,7 @@ class SharedNet:
         self.spec = getattr(net, "spec", None)
         self.trust_signals: Mapping[str, SignalSpec] = getattr(net, "trust_signals", {})
         self.bundle_trust: str = getattr(net, "bundle_trust", "")
+        self.bundle_path: Path | None = getattr(net, "bundle_path", None)
         self._changed = threading.Condition()
         self._line: deque[object] = deque()
         self._owner: int | None = None

@@ -15,12 +15,15 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Protocol, TypedDict
 
 from physedge_runtime.errors import PhysedgeError, SafeState
+from physedge_runtime.file_guard import HeldInputs, refuse_same_outputs
 from physedge_runtime.frame import Frame
+from physedge_runtime.output_file import OutputFile
 from physedge_runtime.results import Result
-from physedge_runtime.sinks.base import Sink
+from physedge_runtime.sinks.base import FileSink, Sink
 from physedge_runtime.sources.base import Source
 from physedge_runtime.stream.ahead import AheadQueue, Preparing
 from physedge_runtime.stream.clock import NS_PER_MS, NS_PER_S, Clock
@@ -102,11 +105,14 @@ class Shell:
             on_lost=self._on_lost,
             on_back=self._on_back,
         )
+        self._inputs = HeldInputs(())
         source.open()
         try:
             self._live = source.info.live
             policy = options.policy(live=self._live)
             self.info = _stream_info(net, source, options)
+            refuse_same_outputs(output.requested for output in self._outputs(sinks))
+            self._inputs = HeldInputs(self.info.inputs)
             self._core = self._make_core(policy, source.info.period_ns)
             self._newest_only = policy is Drop.LATEST
             self._preparing: Preparing | None = net if policy is Drop.NEVER and isinstance(net, Preparing) else None
@@ -118,7 +124,8 @@ class Shell:
                 self._outlets.append(Outlet(sink, self.info, self._stopping))
         except BaseException:
             self._close_outlets()
-            self._close_recording()
+            self._close_recording(keep=False)
+            self._inputs.close()
             source.close()
             raise
         self._systemd = SystemdNotifier()
@@ -139,12 +146,15 @@ class Shell:
         )
         if self._options.record is None:
             return StreamCore(**settings)
-        self._recording = RecordingWriter(self._options.record)
+        self._recording = RecordingWriter(self._options.record, inputs=self.info.inputs)
         return RecordedCore(self._recording, **settings)
 
     def start(self) -> None:
         """Start the threads and say what was chosen."""
         self._tell(EventKind.STARTED, f"{self.info.source}, {self._options.sentence(live=self._live)}")
+        for output in self._outputs([outlet.sink for outlet in self._outlets]):
+            if output.said:
+                self._tell(EventKind.SINK, output.said)
         for thread in self._threads:
             thread.start()
         self._systemd.send("READY=1")
@@ -380,6 +390,7 @@ class Shell:
                 thread.join(_HUNG_JOIN_S if hung else _JOIN_S)
         self._close_outlets()
         self._close_recording()
+        self._inputs.close()
         if self._core.safety.safe_reason:
             self._end_safely(self._core.safety.safe_reason)
         self._tell(EventKind.ENDED, f"{self.info.source} ended after {self._summary.pictures} pictures")
@@ -393,9 +404,20 @@ class Shell:
             if not ended and self.error is None:
                 self._end_safely(f"a sink did not finish, {outlet.sink.name}")
 
-    def _close_recording(self) -> None:
+    def _close_recording(self, *, keep: bool = True) -> None:
         if self._recording is not None:
-            self._recording.close()
+            self._recording.close(keep=keep)
+
+    def _outputs(self, sinks: Sequence[Sink]) -> list[OutputFile]:
+        """Every file that is written."""
+        record = [] if self._options.record is None else [self._options.record]
+        return [*(sink.output for sink in sinks if isinstance(sink, FileSink)), *record]
+
+    @property
+    def written(self) -> tuple[Path, ...]:
+        """Files that stand finished under their names."""
+        outputs = self._outputs([outlet.sink for outlet in self._outlets])
+        return tuple(output.written for output in outputs if output.written is not None)
 
     def summary(self) -> StreamSummary:
         """What the stream was so far."""
@@ -425,6 +447,7 @@ def _area_limit(net: Answering) -> float:
 
 def _stream_info(net: Answering, source: Source, options: StreamOptions) -> StreamInfo:
     spec = getattr(net, "spec", None)
+    bundle: Path | None = getattr(net, "bundle_path", None)
     return StreamInfo(
         source=source.info.name,
         live=source.info.live,
@@ -436,4 +459,5 @@ def _stream_info(net: Answering, source: Source, options: StreamOptions) -> Stre
         max_age_ms=options.oldest_ms(live=source.info.live),
         frame_spec=getattr(spec, "frame", None),
         voltage_spec=getattr(spec, "voltages", None),
+        inputs=(*options.inputs, *([] if bundle is None else [bundle])),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 
 from physedge_runtime.frame import Frame, FrameSpec, VoltageSpec
@@ -119,6 +120,8 @@ class StreamInfo:
         max_age_ms: Above it an answer is withdrawn; None for never.
         frame_spec: How a picture is brought to the network's grid; None for voltages or where it is not known.
         voltage_spec: What is measured, and on what body; None for pictures or where it is not known.
+        name: Of the stream; no two of one run have the same.
+        inputs: Files and folders that are read; no sink may write over them.
     """
 
     source: str
@@ -131,3 +134,5 @@ class StreamInfo:
     max_age_ms: float | None = None
     frame_spec: FrameSpec | None = None
     voltage_spec: VoltageSpec | None = None
+    name: str = ""
+    inputs: tuple[Path, ...] = ()
