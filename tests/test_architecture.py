@@ -60,7 +60,8 @@ def run_fresh(code: str) -> str:
 
 
 def test_a_fresh_import_of_the_runtime_brings_numpy_only() -> None:
-    unwanted = ["torch", "typer", "cv2", "openvino", "tensorrt", "onnxruntime", "pydantic", "physedge", "rich", "scipy"]
+    unwanted = ["torch", "typer", "av", "cv2", "openvino", "tensorrt", "onnxruntime", "pydantic", "rich", "scipy"]
+    unwanted.append("physedge")
     code = f"import sys, physedge_runtime; print(sorted(m for m in {unwanted} if m in sys.modules))"
     assert run_fresh(code) == "[]"
 
@@ -68,6 +69,7 @@ def test_a_fresh_import_of_the_runtime_brings_numpy_only() -> None:
 def test_the_help_of_the_command_line_brings_nothing_heavy() -> None:
     unwanted = [
         "torch",
+        "av",
         "cv2",
         "openvino",
         "tensorrt",
@@ -91,9 +93,9 @@ def test_every_module_of_the_runtime_imports_without_an_optional_package() -> No
 import importlib, pkgutil, sys
 class Blocked:
     def find_spec(self, name, path=None, target=None):
-        if name.partition('.')[0] in {'cv2', 'openvino', 'tensorrt', 'torch', 'pydicom', 'pyigtl', 'paho', 'scipy',
-                                      'onnx', 'highdicom', 'starlette', 'uvicorn', 'prometheus_client', 'PIL', 'ray',
-                                      'cuda'}:
+        if name.partition('.')[0] in {'av', 'cv2', 'openvino', 'tensorrt', 'torch', 'pydicom', 'pyigtl', 'paho',
+                                      'scipy', 'onnx', 'highdicom', 'starlette', 'uvicorn', 'prometheus_client', 'PIL',
+                                      'ray', 'cuda'}:
             raise ImportError(name)
 sys.meta_path.insert(0, Blocked())
 import physedge_runtime

@@ -38,6 +38,14 @@ class Colour(enum.StrEnum):
         return 1 if self is Colour.GREY else 3
 
 
+class Damage(enum.StrEnum):
+    """What is wrong with a picture as its decoder tells it."""
+
+    NONE = ""
+    PICTURE = "picture"  # parts of it could not be decoded and were made up
+    BEFORE = "before"  # decoded without an error, but predicted from a picture that was damaged
+
+
 class Fit(enum.StrEnum):
     """How a picture of another shape is brought to the declared one."""
 
@@ -173,6 +181,8 @@ class Frame:
         colour: Channel order of `pixels`.
         source_stamp_ns: The source's own time of the frame, nanoseconds, if it has one; kept, never used to order
             frames.
+        position_ns: Of the frame in its clip, nanoseconds from the first picture on; None where there is no clip.
+        damage: What is wrong with the picture, as far as its decoder knows.
         frozen_by_operator: True where the source itself says that somebody pressed freeze.
         spacing_mm: Height and width of a pixel in millimetres, where the source knows them.
         spacing_note: Why a spacing that the source did state is not in `spacing_mm`.
@@ -185,6 +195,8 @@ class Frame:
     captured_ns: int = 0
     colour: Colour = Colour.RGB
     source_stamp_ns: int | None = None
+    position_ns: int | None = None
+    damage: Damage = Damage.NONE
     frozen_by_operator: bool = False
     spacing_mm: tuple[float, float] | None = None
     spacing_note: str = ""

@@ -1,0 +1,136 @@
+"""The encoded pictures of a container, packet by packet, on past what cannot be read; and whether it was cut off."""
+
+from __future__ import annotations
+
+import io
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from physedge_runtime.sources.ffmpeg import import_av
+
+if TYPE_CHECKING:
+    from av.packet import Packet
+    from av.stream import Stream
+    from av.video.stream import VideoStream
+
+_NS_PER_S = 1_000_000_000
+_US_PER_S = 1_000_000
+_FASTEST_HZ = 1000
+_MOST_FAILURES = 100
+_SLACK_S = Fraction(1, 5)
+_SLACK_PERIODS = 2
+_TRANSPORT_PACKETS = (188, 192, 204)
+
+
+class NotDecodable(Exception):
+    """What was handed in holds no video that can be read; the text says why, without a name."""
+
+
+class PacketSource:
+    """The packets of the best video stream of a container.
+
+    Args:
+        content: A path or URL, the bytes of a video, or a binary file object that is open for reading.
+        timeout_s: Seconds to open and seconds of silence; None for as long as it takes.
+        options: For FFmpeg's demuxer.
+
+    Attributes:
+        stream: The video stream.
+
+    Raises:
+        NotDecodable: It holds no video that FFmpeg reads.
+        EnvironmentFault: PyAV is not installed (`PE-ENV-001`).
+    """
+
+    def __init__(
+        self,
+        content: Path | str | bytes | BinaryIO,
+        timeout_s: tuple[float, float] | None = None,
+        options: dict[str, str] | None = None,
+    ) -> None:
+        av = import_av()
+        where = io.BytesIO(content) if isinstance(content, bytes) else content
+        if isinstance(where, Path):
+            where = f"file:{where}"  # a name with a colon is no scheme
+        try:
+            self._container = av.open(where, options=options or {}, timeout=timeout_s, metadata_errors="ignore")
+        except (av.FFmpegError, OSError, ValueError) as error:
+            raise NotDecodable(_reason(error)) from None
+        best: Stream | None = self._container.streams.best("video")
+        is_cover = best is not None and av.stream.Disposition.attached_pic in best.disposition
+        if best is None or is_cover or best.codec_context is None:
+            self._container.close()
+            raise NotDecodable("it holds no video")
+        self.stream = cast("VideoStream", best)
+        self.stream.thread_type = "SLICE"  # threads by frame would hold frames back, and swallow errors at the end
+        self._packets = self._container.demux()  # all streams: the longest of them says how far the file goes
+        self._failures = self._count = 0
+        self._end_s: Fraction | None = None
+
+    @property
+    def period_ns(self) -> int | None:
+        """From picture to picture as the container states it, nanoseconds; None where it states nonsense."""
+        rate_hz = self.stream.average_rate or self.stream.guessed_rate
+        return None if not rate_hz or not 0 < rate_hz <= _FASTEST_HZ else round(_NS_PER_S / rate_hz)
+
+    def packet(self) -> Packet[VideoStream] | None:
+        """The next packet of the video; None at the end, and where reading has failed too often to go on.
+
+        Raises:
+            ConnectionError: One could not be read; the next call goes on behind it.
+        """
+        import av
+
+        while self._failures < _MOST_FAILURES:
+            try:
+                packet = next(self._packets, None)
+            except av.FFmpegError as error:
+                self._failures += 1
+                self._packets = self._container.demux()  # a generator that has raised is finished, the file is not
+                raise ConnectionError(_reason(error)) from None
+            if packet is None:
+                return None
+            if not packet.size:  # the demuxer's own mark of the end; it would flush the decoder
+                continue
+            self._failures = 0
+            self._note_end(packet)
+            if packet.stream_index == self.stream.index:
+                self._count += 1
+                return cast("Packet[VideoStream]", packet)
+        return None
+
+    @property
+    def truncated(self) -> str:
+        """After the end: why the video seems to be cut off; empty where it does not.
+
+        A QuickTime or MP4 file states its pictures, Matroska, AVI, FLV and others their duration. A stream without
+        a head cannot be told from a shorter one, but where the cut went through a packet.
+        """
+        container = self._container
+        stated = self.stream.frames if container.format.name.startswith("mov") else 0
+        if self._count < stated:
+            return f"it ends after {self._count} of the {stated} pictures that it states"
+        if self._end_s is not None and container.duration is not None:
+            stated_s = Fraction(container.duration, _US_PER_S)
+            end_s = self._end_s - Fraction(container.start_time or 0, _US_PER_S)
+            slack_s = max(_SLACK_S, _SLACK_PERIODS * Fraction(self.period_ns or 0, _NS_PER_S))
+            if end_s < stated_s - slack_s:
+                return f"it ends after {float(end_s):.2f} of the {float(stated_s):.2f} s that it states"
+        is_transport = container.format.name == "mpegts" and container.size > 0
+        if is_transport and all(container.size % packet for packet in _TRANSPORT_PACKETS):
+            return "it ends in the middle of a transport packet"
+        return ""
+
+    def close(self) -> None:
+        """Give the file or connection back."""
+        self._container.close()
+
+    def _note_end(self, packet: Packet[Stream]) -> None:
+        if packet.pts is not None and packet.time_base:
+            end_s = (packet.pts + (packet.duration or 0)) * packet.time_base
+            self._end_s = end_s if self._end_s is None else max(end_s, self._end_s)
+
+
+def _reason(error: Exception) -> str:
+    return (getattr(error, "strerror", None) or type(error).__name__).splitlines()[0]
