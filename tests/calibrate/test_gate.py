@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from physedge_calibrate.gate import Judgement, Tolerance, judge, standard, strict
+from physedge_calibrate.gate import Judgement, SetLoss, Tolerance, judge, standard, strict
 from physedge_calibrate.metrics.table import DICE, HD95
 from physedge_calibrate.outputs import OutputFault, OutputFinding
+from physedge_calibrate.statistics import Interval
 from physedge_runtime.verdict import Verdict
 
 Scores = NDArray[np.float64]
@@ -171,6 +172,32 @@ def test_scores_that_are_not_finite_are_refused_by_name(broken: float) -> None:
     assert found.verdict is Verdict.REJECT
     assert found.reasons == ("2 of 75 scores of the candidate are not finite",)
     assert found.comparison is None
+
+
+@pytest.mark.parametrize(
+    ("estimate", "high", "verdict"),
+    [
+        (0.0, 0.001, Verdict.ACCEPT),
+        (math.nan, 0.001, Verdict.REJECT),
+        (0.0, math.nan, Verdict.INCONCLUSIVE),
+        (0.05, 0.06, Verdict.REJECT),
+        (0.0, 0.06, Verdict.INCONCLUSIVE),
+    ],
+)
+def test_a_further_figure_that_is_no_number_never_passes(estimate: float, high: float, verdict: Verdict) -> None:
+    drop = Interval(
+        estimate=estimate, low=-0.001, high=high, confidence=0.9, group_count=75, sample_count=75, unit="sample"
+    )
+    found = judge(
+        reference_scores(),
+        reference_scores(),
+        tolerance=standard(),
+        generator=np.random.default_rng(0),
+        set_losses=(SetLoss(title="macro F1", reference=0.9, drop=drop, most=0.01),),
+    )
+    assert found.verdict is verdict
+    if verdict is not Verdict.ACCEPT:
+        assert "macro F1" in found.reasons[0]
 
 
 def test_findings_about_outputs_refuse_before_any_tolerance() -> None:

@@ -73,6 +73,28 @@ def test_a_copy_is_found_among_others(how: str) -> None:
     assert leak.likeness >= 0.95
 
 
+def test_a_copy_just_above_the_threshold_is_found() -> None:
+    """Likeness 0.956: a threshold of 0.97 would let it through."""
+    copy = jpeg(cropped(drawn(1), 0.04, 0.04, 0.04, 0.04), 20)
+    (leak,) = find_leaks([printed("seen", drawn(1))], [printed("copy", copy)])
+    assert 0.95 <= leak.likeness < 0.965
+
+
+def test_a_copy_that_looks_less_alike_in_the_coarse_search_is_found() -> None:
+    """A tenth cut off one side: 0.906 in the coarse search, 0.993 in the fine one."""
+    copy = cropped(drawn(4), 0, 0, 0.10, 0)
+    coarse = coarse_likeness([thumbnail(drawn(4))], [thumbnail(copy)])[0, 0]
+    assert 0.85 < coarse < 0.92
+    (leak,) = find_leaks([printed("seen", drawn(4))], [printed("copy", copy)])
+    assert leak.likeness > 0.98
+
+
+def test_the_same_bytes_in_another_shape_are_another_picture() -> None:
+    lying = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    standing = lying.reshape(60, 40, 3)
+    assert printed("lying", lying).pixel_sha256 != printed("standing", standing).pixel_sha256
+
+
 def test_the_same_file_and_the_same_pixels_are_told_apart() -> None:
     seen = printed("seen", drawn(1), b"file")
     leaks = find_leaks([seen], [printed("same", drawn(1), b"file"), printed("saved again", drawn(1), b"other")])
