@@ -144,6 +144,36 @@ def test_a_bad_picture_is_found_within_200_ms_and_recovers_by_five_good_frames(
     assert camera.health.signal is Signal.LIVE
 
 
+def test_a_slow_picture_is_frozen_at_its_third_repeat() -> None:
+    """At ten pictures a second the repeats decide, not the time."""
+    health = Health(HealthLimits(), period_ns=100 * NS_PER_MS)
+    numbers = [*range(20), 99, 99, 99, 99]
+    signals = [health.frame(index * 100 * NS_PER_MS, look(number)) for index, number in enumerate(numbers)]
+    assert signals[-2:] == [Signal.LIVE, Signal.FROZEN]
+
+
+def test_a_frame_from_a_clock_that_went_back_makes_no_silence(camera: Camera) -> None:
+    camera.health.frame(camera.now_ns - 3000 * NS_PER_MS, look(4000))
+    camera.health.tick(camera.now_ns + 20 * NS_PER_MS)
+    assert camera.health.signal is Signal.LIVE
+
+
+def test_repeats_do_not_count_as_good_frames(camera: Camera) -> None:
+    camera.health.lost("the cable was pulled")
+    camera.frames([look(number) for number in (5000, 5000, 5001, 5001, 5002)])
+    assert camera.health.signal is Signal.RECOVERING
+    camera.frames([look(number) for number in (5003, 5004)])
+    assert camera.health.signal is Signal.LIVE
+
+
+def test_a_dark_frame_begins_the_count_of_good_frames_anew(camera: Camera) -> None:
+    camera.health.lost("the cable was pulled")
+    camera.frames([*map(look, (5000, 5001, 5002)), look(5003, dark=1.0), *map(look, (5004, 5005, 5006, 5007))])
+    assert camera.health.signal is Signal.RECOVERING
+    camera.frames([look(5008)])
+    assert camera.health.signal is Signal.LIVE
+
+
 def test_a_black_picture_that_stands_still_stays_black(camera: Camera) -> None:
     camera.frames([look(0, dark=1.0)] * 60)
     assert camera.seen[-2:] == [Signal.LIVE, Signal.BLACK]

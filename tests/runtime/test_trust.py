@@ -119,7 +119,7 @@ def test_statistics_of_voltages() -> None:
     assert found["peak"] == pytest.approx(1.6)
 
 
-def areas_judged(areas: list[float], step_ms: float = 33.0) -> list[Trust]:
+def areas_judged(areas: list[float], step_ms: float = 33.0, trust: Trust | None = None) -> list[Trust]:
     watch, found = AreaWatch(AREA_LIMIT), []
     for number, area in enumerate(areas):
         mask = np.zeros((40, 50), np.uint8)
@@ -133,6 +133,7 @@ def areas_judged(areas: list[float], step_ms: float = 33.0) -> list[Trust]:
             probability=mask[np.newaxis].astype(np.float32),
             classes=("background", "lesion"),
             frame_shape=(40, 50),
+            trust=trust or Trust(),
         )
         found.append(watch.judge(answer, round(number * step_ms * 1e6)).trust)
     return found
@@ -147,6 +148,12 @@ def test_an_area_that_grows_with_the_scene_is_ok_and_one_that_jumps_is_doubtful(
     assert jumped[10].state is TrustState.DOUBTFUL
     assert jumped[10].reason == "the area left its running median (area 0.95 above 0.8)"
     assert jumped[11].state is TrustState.OK
+
+
+def test_a_void_answer_stays_void_whatever_its_area_does() -> None:
+    jumped = areas_judged([0.2] * 10 + [0.01], trust=Trust(state=TrustState.VOID, reason="residual"))
+    assert jumped[10].state is TrustState.VOID
+    assert jumped[10].reason == "residual; the area left its running median (area 0.95 above 0.8)"
 
 
 def test_what_comes_to_stay_is_doubted_only_until_it_is_the_median() -> None:

@@ -32,6 +32,7 @@ _COPIED = (*PACKAGES, "tests", "examples", "docs", "benchmarks", ".ci")
 _NOT_COPIED = shutil.ignore_patterns("__pycache__", "*.pyc", "build", ".hypothesis")
 _NATIVE = "runtime/native/"
 _TIMEOUT_S = 1200
+_TEST_TIMEOUT_S = 120
 _PYTEST_FAILED = 1
 """Exit status of pytest where tests ran and some failed; another one says that nothing was shown."""
 
@@ -147,7 +148,6 @@ class Laboratory:
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(str(self.tree / name) for name in PACKAGES),
-            "PYTHONDONTWRITEBYTECODE": "1",
             "HYPOTHESIS_STORAGE_DIRECTORY": str(self.tree / ".hypothesis"),
             "PHYSEDGE_DATA": os.environ.get("PHYSEDGE_DATA", str(ROOT.parent / "shared/data")),
         }
@@ -155,7 +155,8 @@ class Laboratory:
             if failure := self._build_native():
                 return Outcome(mutant=mutant, is_noticed=False, said=f"does not build: {failure}")
             environment["PHYSEDGE_NATIVE_BUILD"] = str(self._build)
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "-n", "0", "-p", "no:cacheprovider"]
+        quiet = ["-x", "-q", "--no-header", "-n", "0", "-p", "no:cacheprovider", f"--timeout={_TEST_TIMEOUT_S}"]
+        command = [sys.executable, "-m", "pytest", *quiet]
         try:
             done = subprocess.run(
                 [*command, *mutant.tests],
@@ -169,6 +170,8 @@ class Laboratory:
             return Outcome(mutant=mutant, is_noticed=True, said="the tests did not come to an end")
         lines = done.stdout.splitlines()
         failed = next((line for line in lines if line.startswith("FAILED")), "")
+        if "Timeout" in done.stdout + done.stderr and not failed:
+            failed = "FAILED: a test did not come to its end"
         if done.returncode == _PYTEST_FAILED and failed:
             return Outcome(mutant=mutant, is_noticed=True, said=failed[:200])
         last = lines[-1] if lines else done.stderr[-200:]

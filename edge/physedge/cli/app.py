@@ -10,6 +10,7 @@ import traceback
 import typer
 
 from physedge_runtime.errors import PhysedgeError
+from physedge_runtime.text import lines
 
 _VERBS: tuple[str, ...] = (
     "doctor",
@@ -81,7 +82,7 @@ def main(arguments: list[str] | None = None) -> None:
     except PhysedgeError as error:
         if verbose:
             traceback.print_exc()
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{lines(str(error))}\n")
         if "--json" in words:
             sys.stdout.write(json.dumps({"error": error_record(error)}, indent=2, sort_keys=True) + "\n")
         raise SystemExit(error.exit_status) from None

@@ -15,12 +15,28 @@ Advance = Callable[..., None]
 
 
 def console(*, stderr: bool) -> Console:
-    """A console that honours NO_COLOR and the width of the terminal; 110 columns where there is none."""
+    """A console that honours NO_COLOR and the width of the terminal; 110 columns where there is none.
+
+    Text is text: brackets are no markup, and what a terminal would obey is written out. Colour is asked for by a
+    `rich.text.Text`.
+    """
     from rich.console import Console
+    from rich.text import Text
+
+    from physedge_runtime.text import lines
+
+    class PlainConsole(Console):
+        def render_str(self, text: str, **options: Any) -> Text:
+            return super().render_str(lines(text), **options)
 
     stream = sys.stderr if stderr else sys.stdout
-    return Console(
-        stderr=stderr, width=None if stream.isatty() else 110, highlight=False, soft_wrap=not stream.isatty()
+    return PlainConsole(
+        stderr=stderr,
+        width=None if stream.isatty() else 110,
+        highlight=False,
+        soft_wrap=not stream.isatty(),
+        markup=False,
+        emoji=False,
     )
 
 
@@ -59,7 +75,7 @@ def progress(description: str, total: float | None) -> Iterator[Advance]:
         yield _ignore
         return
     columns = (
-        bars.TextColumn("{task.description}"),
+        bars.TextColumn("{task.description}", markup=False),
         bars.BarColumn(),
         bars.MofNCompleteColumn(),
         bars.TimeElapsedColumn(),

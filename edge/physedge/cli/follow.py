@@ -12,6 +12,7 @@ from physedge_runtime.errors import PhysedgeError
 from physedge_runtime.stream import StreamedFrame
 from physedge_runtime.stream.loop import Stream
 from physedge_runtime.stream.signals import StopOnTerminate
+from physedge_runtime.text import one_line
 
 _LINE_EVERY_S = 0.2
 _PLAIN_LINE_EVERY_S = 5.0
@@ -62,7 +63,7 @@ def follow(streams: Sequence[Stream]) -> Ending:
                         shown_s = time.monotonic()
                         texts = [text for line in lines if (text := line.text(elapsed_s))]
                         if live is not None:
-                            live.update(Text("\n".join(texts)))
+                            live.update(Text("\n".join(map(one_line, texts))))
                         else:
                             printer.print("\n".join(texts))
         except KeyboardInterrupt:

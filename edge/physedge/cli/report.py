@@ -46,7 +46,8 @@ def _write_page(
     bundle: Path, output: Path | None, data: Path | None, frames: int, trust: list[Path] | None, json_output: bool
 ) -> None:
     from physedge.cli.console import progress
-    from physedge.deploy.report_page import candidates_of, shipped_entry, write_page
+    from physedge.deploy.candidate_table import candidates_of
+    from physedge.deploy.report_page import shipped_entry, write_page
     from physedge.deploy.worst_frames import SideBySide, answer_side_by_side, worst_scores
     from physedge_runtime.bundle import read_bundle, write_atomically
 

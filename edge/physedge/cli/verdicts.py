@@ -23,6 +23,7 @@ _STYLES = {
 def verdict_lines(records: Sequence[VerdictRecord]) -> list[RenderableType]:
     """A table of what was judged, and under it the reasons."""
     from rich.table import Table
+    from rich.text import Text
 
     judged = [record for record in records if record.verdict is not Verdict.NOT_RUN]
     lines: list[RenderableType] = []
@@ -39,7 +40,7 @@ def verdict_lines(records: Sequence[VerdictRecord]) -> list[RenderableType]:
                 _figure(record.measured),
                 str(record.samples),
                 str(record.groups),
-                f"[{_STYLES[record.verdict]}]{record.verdict}[/]",
+                Text(str(record.verdict), style=_STYLES[record.verdict]),
             )
         lines.append(table)
     lines += [f"  {record.artefact} on {record.engine}: {reason}" for record in judged for reason in record.reasons]

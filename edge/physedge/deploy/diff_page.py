@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import html
 import struct
 import zlib
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from physedge.deploy.diff import BundleDiff, Change
 from physedge.deploy.diff_answers import WorstFrame
-from physedge.deploy.page import page, table
+from physedge.deploy.page import page, safe, table
 from physedge_runtime.bundle import Bundle, write_atomically
 from physedge_runtime.manifest import canonical_json
 from physedge_runtime.spec import Task
@@ -128,7 +127,7 @@ def _page(difference: BundleDiff) -> str:
     before, after = difference.before, difference.after
     title = f"{before.path.name} against {after.path.name}"
     parts = [
-        *(f"<p>{html.escape(line)}.</p>" for line in summary_lines(difference)),
+        *(f"<p>{safe(line)}.</p>" for line in summary_lines(difference)),
         table(
             ("", "before", "after"),
             [
@@ -191,8 +190,8 @@ def _figure(frame: WorstFrame, score: str) -> str:
     caption += "From left: the frame, before, after, what changed."
     data = base64.b64encode(png(sheet)).decode()
     return (
-        f'<figure><img alt="{html.escape(caption)}" src="data:image/png;base64,{data}">'
-        f"<figcaption>{html.escape(caption)}</figcaption></figure>"
+        f'<figure><img alt="{safe(caption)}" src="data:image/png;base64,{data}">'
+        f"<figcaption>{safe(caption)}</figcaption></figure>"
     )
 
 

@@ -1,10 +1,16 @@
-"""The few pieces of HTML that every page of ours is made of; a page needs nothing beside itself."""
+"""The few pieces of HTML that every page of ours is made of; a page needs nothing beside itself.
+
+What comes out of a bundle or a folder is text: it is escaped here (`safe`), and a page may load nothing and run nothing
+(`Content-Security-Policy`), so that a bundle cannot write its own verdict over ours.
+"""
 
 from __future__ import annotations
 
 import html
 import re
 from collections.abc import Iterable, Sequence
+
+from physedge_runtime.text import lines
 
 _SHOWN_CHARACTERS = 240
 _MARK = re.compile(r"^<!-- (measured|end): [^\n]* -->\n", re.MULTILINE)
@@ -21,17 +27,27 @@ _STYLE = (
 )
 
 
+# Nothing is fetched, nothing runs; pictures and style stand in the page itself.
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+
+
 class Html(str):
     """Text that is HTML already; everything else is escaped."""
 
     __slots__ = ()
 
 
+def safe(value: object) -> Html:
+    """Any value as text of a page: markup is shown, what is not seen is written out."""
+    return Html(html.escape(lines(str(value))))
+
+
 def page(title: str, parts: Iterable[str]) -> str:
     """A whole page from pieces of HTML."""
     return (
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(title)}</title>"
-        f"<style>{_STYLE}</style><h1>{html.escape(title)}</h1>{''.join(parts)}</html>\n"
+        "<!doctype html><html lang=en><meta charset=utf-8>"
+        f'<meta http-equiv=Content-Security-Policy content="{_POLICY}">'
+        f"<title>{safe(title)}</title><style>{_STYLE}</style><h1>{safe(title)}</h1>{''.join(parts)}</html>\n"
     )
 
 
@@ -40,7 +56,7 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     body = "".join("<tr>" + "".join(f"<td>{_cell(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     if not body:
         return "<p>None.</p>"
-    head = "".join(f"<th>{html.escape(title)}</th>" for title in titles)
+    head = "".join(f"<th>{safe(title)}</th>" for title in titles)
     return f"<table><tr>{head}</tr>{body}</table>"
 
 
@@ -48,25 +64,30 @@ def marked(word: str) -> Html:
     """A verdict or a status in its colour."""
     kinds = {"good": ("ACCEPT", "met", "passed"), "bad": ("REJECT", "FAILED", "failed")}
     kind = next((kind for kind, words in kinds.items() if word in words), "open")
-    return Html(f'<span class="{kind}">{html.escape(word)}</span>')
+    return Html(f'<span class="{kind}">{safe(word)}</span>')
 
 
 def folded(title: str, lines: Iterable[str]) -> Html:
     """Lines that open when somebody clicks on their title; the title alone where there are none."""
-    items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
-    shown = html.escape(title)
+    items = "".join(f"<li>{safe(line)}</li>" for line in lines)
+    shown = safe(title)
     return Html(f"<details><summary>{shown}</summary><ul>{items}</ul></details>" if items else shown)
 
 
 def markdown(text: str) -> Html:
-    """Markdown as HTML, tables included; HTML inside it is shown, not obeyed, and the marks of a card are left out."""
+    """Markdown as HTML, tables included; the marks of a card are left out.
+
+    Links, pictures and HTML inside it are shown as text.
+    """
     from markdown_it import MarkdownIt
 
-    return Html(MarkdownIt("js-default").render(_MARK.sub("", text)))
+    obeyed = ("image", "link", "autolink", "reference", "html_block", "html_inline")
+    renderer = MarkdownIt("js-default", {"linkify": False}).disable(obeyed)
+    return Html(renderer.render(_MARK.sub("", lines(text))))
 
 
 def _cell(value: object) -> str:
-    return str(value) if isinstance(value, Html) else html.escape(_short(value))
+    return str(value) if isinstance(value, Html) else safe(_short(value))
 
 
 def _short(value: object) -> str:

@@ -5,7 +5,6 @@ Two packs of the same bundle, requirements and test run differ in their date onl
 
 from __future__ import annotations
 
-import html
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from physedge.deploy.pack import CARD_ENTRY
-from physedge.deploy.page import Html, folded, markdown, marked, page, table
+from physedge.deploy.page import Html, folded, markdown, marked, page, safe, table
 from physedge.deploy.sbom import SBOM_ENTRY, bill_of_materials, licence_of, runtime_packages
 from physedge.deploy.trace import Requirements, TestResult, Trace, hazard_status, trace_requirements
 from physedge_runtime.bundle import MANIFEST, Bundle, write_atomically
@@ -208,7 +207,7 @@ def _index(
             table(
                 ("package", "version", "licence", "purpose", "known anomalies"), [tuple(one.values()) for one in soup]
             ),
-            f"<p>No purpose is stated for: {html.escape(unstated)}.</p>" if unstated else "",
+            f"<p>No purpose is stated for: {safe(unstated)}.</p>" if unstated else "",
         ],
         "Known anomalies": [
             table(
@@ -232,7 +231,7 @@ def _anchor(title: str) -> str:
 
 
 def _link(name: str) -> Html:
-    return Html(f'<a href="{html.escape(name)}">{html.escape(name)}</a>')
+    return Html(f'<a href="{safe(name)}">{safe(name)}</a>')
 
 
 def _tests(trace: Trace) -> list[str]:

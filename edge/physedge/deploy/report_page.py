@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import base64
-import html
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from physedge.deploy.choosing import ENTRY
+from physedge.deploy.candidate_table import candidates_of
 from physedge.deploy.diff_page import png
-from physedge.deploy.page import page, table
+from physedge.deploy.page import page, safe, table
 from physedge.deploy.worst_frames import FrameScore, SideBySide
 from physedge_calibrate.metrics.table import METRICS
 from physedge_runtime.bundle import Bundle
@@ -30,12 +29,6 @@ _STYLE = (
 )
 
 
-def candidates_of(bundle: Bundle) -> Mapping[str, Any] | None:
-    """The table of candidates that a bundle carries; None where nothing was judged."""
-    raw = bundle.contents.get(ENTRY)
-    return json.loads(raw) if raw is not None else None
-
-
 def shipped_entry(bundle: Bundle) -> str:
     """The graph that ships for the target."""
     manifest = bundle.manifest
@@ -49,6 +42,9 @@ def write_page(bundle: Bundle, worst: Sequence[FrameScore], frames: Sequence[Sid
         bundle: The bundle.
         worst: The frames that lost most.
         frames: The same with pictures, where the data was at hand.
+
+    Raises:
+        IntegrityError: The table of candidates does not have the form that export writes (`PE-PACK-003`).
     """
     manifest = bundle.manifest
     judged = candidates_of(bundle)
@@ -78,9 +74,9 @@ def _banner(bundle: Bundle) -> str:
     ]
     colour = _COLOURS.get(manifest.verdict, _GREY)
     rest = record.reasons[1:] if record is not None else ()
-    more = "".join(f"<li>{html.escape(text)}.</li>" for text in rest)
+    more = "".join(f"<li>{safe(text)}.</li>" for text in rest)
     return (
-        f'<div class=verdict style="background:{colour}"><b>{manifest.verdict}</b><br>{html.escape(reason)}.</div>'
+        f'<div class=verdict style="background:{colour}"><b>{manifest.verdict}</b><br>{safe(reason)}.</div>'
         f"{f'<ul>{more}</ul>' if more else ''}{table(('', ''), facts)}"
         "<p>Not a medical device; no claim of clinical performance.</p>"
     )
@@ -107,15 +103,13 @@ def _candidates(judged: Mapping[str, Any]) -> str:
             )
         )
     told = (
-        f"<p>Judged on {html.escape(judged['engine'])}, {html.escape(judged['device'])}; tolerance "
-        f"{judged['tolerance']}: {judged['kept_fraction']} of full precision is to be kept."
+        f"<p>Judged on {safe(judged['engine'])}, {safe(judged['device'])}; tolerance "
+        f"{safe(judged['tolerance'])}: {safe(judged['kept_fraction'])} of full precision is to be kept."
     )
     if judged["bench"] is not None:
-        before = judged["bench"]["before"]
-        told += f" Timed in one interleaved run of {judged['bench']['rounds']} rounds, load {before['load_1min']:.1f}."
-    missing = "".join(
-        f"<p>{html.escape(sentence[:1].upper() + sentence[1:])}.</p>" for sentence in judged.get("not_made", ())
-    )
+        rounds, load = judged["bench"]["rounds"], judged["bench"]["before"]["load_1min"]
+        told += f" Timed in one interleaved run of {safe(rounds)} rounds, load {load:.1f}."
+    missing = "".join(f"<p>{safe(sentence[:1].upper() + sentence[1:])}.</p>" for sentence in judged.get("not_made", ()))
     return told + "</p>" + table((*titles, "speed-up", "verdict", "why"), rows) + missing
 
 
@@ -144,7 +138,7 @@ def _drops(judged: Mapping[str, Any]) -> str:
     for index, (entry, comparison, verdict) in enumerate(rows):
         y, drop = height * index + 18, comparison["drop"]
         colour = _COLOURS.get(Verdict(verdict), _GREY)
-        parts.append(f'<text x="0" y="{y + 4}">{html.escape(entry)}</text>')
+        parts.append(f'<text x="0" y="{y + 4}">{safe(entry)}</text>')
         if drop["low"] is not None and drop["high"] is not None:
             parts.append(
                 f'<line x1="{place(drop["low"]):.1f}" x2="{place(drop["high"]):.1f}" y1="{y}" y2="{y}" '
@@ -187,7 +181,7 @@ def _further(bundle: Bundle, judged: Mapping[str, Any]) -> str:
     if laws:
         titles = ("law", "off by", "allowed", "cases", "worst at", "")
         rows = [_law_row(law) for law in laws]
-        parts += [f"<h3>Laws of the network, on {html.escape(judged['engine'])}</h3>", table(titles, rows)]
+        parts += [f"<h3>Laws of the network, on {safe(judged['engine'])}</h3>", table(titles, rows)]
         broken = [
             (row["entry"], ", ".join(law["title"] for law in row.get("laws", ()) if not law["held"]))
             for row in judged["candidates"]
@@ -248,7 +242,7 @@ def _pictured(bundle: Bundle, entry: str, title: str, text: str) -> list[str]:
 
 def _coverage(bundle: Bundle) -> str:
     text = bundle.contents.get("calibration/coverage.txt", b"").decode("utf-8", "replace")
-    return f"<pre>{html.escape(text)}</pre>" if text else ""
+    return f"<pre>{safe(text)}</pre>" if text else ""
 
 
 def _sensitivity(bundle: Bundle) -> str:
@@ -275,16 +269,17 @@ def _worst(judged: Mapping[str, Any], worst: Sequence[FrameScore], frames: Seque
     for frame in frames:
         score = frame.score
         told = f"{score.name}: {metric} {score.reference:.4f} in full precision, {score.shipped:.4f} shipped"
-        parts.append(f"<p><b>{html.escape(told)}</b></p>")
+        parts.append(f"<p><b>{safe(told)}</b></p>")
         if frame.panels:
             parts.append(f"<div class=frames>{''.join(_panel(*panel) for panel in frame.panels)}</div>")
-        parts += [f"<p>{html.escape(line)}</p>" for line in frame.lines]
+        parts += [f"<p>{safe(line)}</p>" for line in frame.lines]
     return "".join(parts)
 
 
 def _panel(title: str, picture: np.ndarray[Any, np.dtype[np.uint8]]) -> str:
     data = base64.b64encode(png(picture)).decode()
-    return f'<figure><img alt="{title}" src="data:image/png;base64,{data}"><figcaption>{title}</figcaption></figure>'
+    name = safe(title)
+    return f'<figure><img alt="{name}" src="data:image/png;base64,{data}"><figcaption>{name}</figcaption></figure>'
 
 
 def _reproduce(bundle: Bundle) -> str:
@@ -303,7 +298,7 @@ def _reproduce(bundle: Bundle) -> str:
         *((f"data: {role}", f"{one.count} files, sha256 {one.sha256}") for role, one in sorted(manifest.data.items())),
     ]
     commands = "\n".join(steps)
-    return f"<pre>{html.escape(commands)}</pre>" + table(("", ""), facts)
+    return f"<pre>{safe(commands)}</pre>" + table(("", ""), facts)
 
 
 def _worst_stratum(comparison: Mapping[str, Any] | None) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from physedge.train.csv_table import csv_table
 from physedge.train.inputs import Normaliser, logits_of, planar, probabilities
 from physedge_calibrate.class_folders import ClassifiedFile
 from physedge_calibrate.evaluate_classification import ClassificationEvaluation, evaluate_classification
@@ -48,26 +47,23 @@ class ClassScores:
 
     def table(self) -> str:
         """`validation.csv`: one row a picture, the least probability of the true class first."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
         evaluation = self.evaluation
         scalars = [name for name, values in evaluation.outputs.items() if values[0].size == 1]
-        writer.writerow(
-            ["name", "group", "truth", "answer", *(f"probability_{name}" for name in evaluation.classes), *scalars]
-        )
-        for index in self.worst(len(evaluation)):
-            probability = evaluation.probability[index]
-            writer.writerow(
-                [
-                    evaluation.names[index],
-                    evaluation.groups[index],
-                    evaluation.strata[index],
-                    evaluation.classes[int(probability.argmax())],
-                    *(f"{value:.6g}" for value in probability),
-                    *(f"{float(evaluation.outputs[name][index].reshape(-1)[0]):.6g}" for name in scalars),
-                ]
-            )
-        return text.getvalue()
+        titles = [f"probability_{name}" for name in evaluation.classes]
+        rows = (self._row(index, scalars) for index in self.worst(len(evaluation)))
+        return csv_table(["name", "group", "truth", "answer", *titles, *scalars], rows)
+
+    def _row(self, index: int, scalars: Sequence[str]) -> list[str]:
+        evaluation = self.evaluation
+        probability = evaluation.probability[index]
+        return [
+            evaluation.names[index],
+            evaluation.groups[index],
+            evaluation.strata[index],
+            evaluation.classes[int(probability.argmax())],
+            *(f"{value:.6g}" for value in probability),
+            *(f"{float(evaluation.outputs[name][index].reshape(-1)[0]):.6g}" for name in scalars),
+        ]
 
     def to_dict(self) -> dict[str, object]:
         """Figures with intervals, and the confusion matrix (true class, predicted class)."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from physedge.train.csv_table import csv_table
 from physedge_calibrate.evaluate_reconstruction import METRICS, ReconstructionEvaluation, evaluate_reconstruction
 from physedge_calibrate.voltage_frames import VoltageSample
 from physedge_runtime.spec import ModelSpec
@@ -44,13 +43,15 @@ class ReconstructionScores:
     def table(self) -> str:
         """`validation.csv`: one row a sample, the largest relative error first."""
         scores = {name: self.evaluation.scores(name) for name in METRICS}
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["name", "group", *METRICS])
-        for index in np.argsort(-scores["relative_error"], kind="stable"):
-            values = [f"{scores[name][index]:.6g}" for name in METRICS]
-            writer.writerow([self.evaluation.names[index], self.evaluation.groups[index], *values])
-        return text.getvalue()
+        rows = (
+            [
+                self.evaluation.names[index],
+                self.evaluation.groups[index],
+                *(f"{scores[name][index]:.6g}" for name in METRICS),
+            ]
+            for index in np.argsort(-scores["relative_error"], kind="stable")
+        )
+        return csv_table(["name", "group", *METRICS], rows)
 
     def to_dict(self) -> dict[str, object]:
         """Means by name."""

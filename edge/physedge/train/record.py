@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 
+from physedge.train.csv_table import csv_table
 from physedge.train.module import Training
 from physedge.train.recipe import Recipe, Row
 from physedge.train.run_files import BEST_WEIGHTS, LAST_CHECKPOINT, write_text
@@ -115,11 +114,7 @@ def best_of(rows: list[Row], recipe: Recipe) -> BestScore:
 
 def table_text(rows: list[Row]) -> str:
     """`metrics.csv`."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: f"{value:.6g}" for key, value in row.items()} for row in rows)
-    return text.getvalue()
+    return csv_table(list(rows[0]), ([f"{value:.6g}" for value in row.values()] for row in rows))
 
 
 def deployed_state(network: nn.Module) -> dict[str, Tensor]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from physedge.train.csv_table import csv_table
 from physedge.train.inputs import Normaliser, logits_of, planar, probabilities
 from physedge_calibrate.dataset import LabelledFile
 from physedge_calibrate.evaluate_segmentation import SegmentationEvaluation, evaluate_segmentation
@@ -47,19 +46,15 @@ class Scores:
 
     def table(self) -> str:
         """`validation.csv`: one row a sample, the worst Dice first."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
         sizes = [f"{score}_{size}" for size in ("grid", "native") for score in _SCORES]
-        writer.writerow(["name", "group", "stratum", *sizes])
-        for index in self.worst(len(self.evaluation)):
-            values = [
-                f"{getattr(table, score)[index]:.6g}"
-                for table in (self.evaluation.grid, self.evaluation.native)
-                for score in _SCORES
-            ]
-            evaluation = self.evaluation
-            writer.writerow([evaluation.names[index], evaluation.groups[index], evaluation.strata[index], *values])
-        return text.getvalue()
+        return csv_table(["name", "group", "stratum", *sizes], map(self._row, self.worst(len(self.evaluation))))
+
+    def _row(self, index: int) -> list[str]:
+        evaluation = self.evaluation
+        values = [
+            f"{getattr(table, score)[index]:.6g}" for table in (evaluation.grid, evaluation.native) for score in _SCORES
+        ]
+        return [evaluation.names[index], evaluation.groups[index], evaluation.strata[index], *values]
 
     def to_dict(self) -> dict[str, object]:
         """Means over the pictures."""
