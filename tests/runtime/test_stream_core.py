@@ -12,22 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from physedge_runtime.frame import Frame
-from physedge_runtime.results import (
-    Classification,
-    Reconstruction,
-    Result,
-    Segmentation,
-    Signal,
-    StageTimes,
-    Trust,
-    TrustState,
-)
+from physedge_runtime.results import Result, Segmentation, Signal, StageTimes, Trust, TrustState
 from physedge_runtime.stream.clock import NS_PER_MS
 from physedge_runtime.stream.core import StreamCore
 from physedge_runtime.stream.events import EventLog
 from physedge_runtime.stream.health import HealthLimits
 from physedge_runtime.stream.look import FrameLook
-from physedge_runtime.stream.safety import EngineFault, Safety, SafetyLimits, is_finite
+from physedge_runtime.stream.safety import EngineFault, Safety, SafetyLimits
 from physedge_runtime.stream.slot import QUEUE_CAPACITY, Drop, FrameSlot
 from physedge_runtime.stream.streamed import DropCause, EventKind, StreamedFrame, StreamEvent, Withdrawal
 
@@ -450,22 +441,6 @@ def test_nothing_is_answered_in_the_safe_state_and_the_sinks_are_told() -> None:
     assert room.take() is None
     assert room.passed == [0, 1, 2]
     assert all(item.result is None for item in room.out)
-
-
-@pytest.mark.parametrize("where", [0, 1, -1])
-@pytest.mark.parametrize("wrong", [np.nan, np.inf])
-def test_a_single_value_that_is_no_number_is_found_wherever_it_stands(where: int, wrong: float) -> None:
-    frame = Frame(pixels=PIXELS)
-    good = answer(frame)
-    values = np.full((1, 2, 2), 0.5, np.float32)
-    values.reshape(-1)[where] = wrong
-    head = {"frame_id": 0, "captured_ns": 0, "age_ms": 0.0, "stages": StageTimes()}
-    assert is_finite(good)
-    assert not is_finite(replace(good, probability=values))
-    assert not is_finite(Reconstruction(image=values[0], unit="S/m", **head))
-    assert not is_finite(
-        Classification(probability=values.reshape(-1), classes=("a", "b", "c", "d"), label="a", **head)
-    )
 
 
 def test_the_first_reason_of_the_safe_state_stays() -> None:
