@@ -56,6 +56,8 @@ def _segmentation(outputs: Outputs, spec: ModelSpec, head: Head) -> Segmentation
     return Segmentation(
         frame_id=head.frame.frame_id,
         captured_ns=head.frame.captured_ns,
+        source_stamp_ns=head.frame.source_stamp_ns,
+        position_ns=head.frame.position_ns,
         age_ms=head.age_ms,
         stages=head.stages,
         trust=head.trust,
@@ -79,6 +81,8 @@ def _classification(outputs: Outputs, spec: ModelSpec, head: Head) -> Classifica
     return Classification(
         frame_id=head.frame.frame_id,
         captured_ns=head.frame.captured_ns,
+        source_stamp_ns=head.frame.source_stamp_ns,
+        position_ns=head.frame.position_ns,
         age_ms=head.age_ms,
         stages=head.stages,
         trust=head.trust,
@@ -97,6 +101,8 @@ def _reconstruction(outputs: Outputs, spec: ModelSpec, head: Head) -> Reconstruc
     return Reconstruction(
         frame_id=head.frame.frame_id,
         captured_ns=head.frame.captured_ns,
+        source_stamp_ns=head.frame.source_stamp_ns,
+        position_ns=head.frame.position_ns,
         age_ms=head.age_ms,
         stages=head.stages,
         trust=head.trust,

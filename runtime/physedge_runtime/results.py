@@ -76,6 +76,8 @@ class Result:
     Attributes:
         frame_id: Sequence number of the frame that was answered.
         captured_ns: Monotonic clock at its capture, nanoseconds.
+        source_stamp_ns: The source's own time of the frame, nanoseconds; None where it has none.
+        position_ns: Of the frame in its clip, nanoseconds from the first picture on; None where there is no clip.
         age_ms: From capture to the moment the result was handed out.
         stages: Where the time went.
         drops: Frames left out so far in this stream, for whatever cause.
@@ -90,6 +92,8 @@ class Result:
     age_ms: float
     stages: StageTimes
     drops: int = 0
+    source_stamp_ns: int | None = None
+    position_ns: int | None = None
     signal: Signal = Signal.LIVE
     trust: Trust = field(default_factory=Trust)
     engine: str = ""

@@ -51,7 +51,7 @@ def test_a_video_gives_every_frame_once_in_order(tmp_path: Path) -> None:
     frames = all_frames(source)
     assert [frame.frame_id for frame in frames] == list(range(12))
     assert [int(frame.pixels[0, 0, 0]) for frame in frames] == [10 * number for number in range(12)]
-    assert all(frame.colour is Colour.BGR and frame.captured_ns > 0 for frame in frames)
+    assert all(frame.colour is Colour.RGB and frame.captured_ns > 0 for frame in frames)
     assert [frame.source_stamp_ns for frame in frames] == [40_000_000 * number for number in range(12)]
     assert source.info.frames == 12
     assert source.info.period_ns == 40_000_000
@@ -136,6 +136,7 @@ def test_pillow_gives_the_same_pixels_where_opencv_is_missing(tmp_path: Path, mo
     decoded, colour = read_picture(tmp_path / "one.png")
     assert colour is Colour.RGB
     np.testing.assert_array_equal(decoded, pixels[:, :, ::-1])
+    monkeypatch.setitem(__import__("sys").modules, "av", None)
     with pytest.raises(PhysedgeError, match=r"PE-ENV-001: .*'camera'"):
         VideoFileSource(tmp_path / "one.png").open()
 

@@ -1,8 +1,9 @@
 """An RTSP camera on the loopback, for Debian's Python with gir1.2-gst-rtsp-server-1.0; prints its port, then serves.
 
-python3 rtsp_server.py PORT [USER PASSWORD]
+python3 rtsp_server.py PORT [USER PASSWORD | FILM]
 
-A moving ball, 320x240 at 25 Hz as RTP/JPEG, under /cam; port 0 for a free one. With a user only this one is let in.
+A moving ball, 320x240 at 25 Hz as RTP/JPEG, under /cam, or the H.264 of an MP4 file at its own speed; port 0 for a free
+one. With a user only this one is let in.
 """
 
 import sys
@@ -17,6 +18,7 @@ CAMERA = (
     "( videotestsrc is-live=true pattern=ball background-color=0xff406080 ! "
     "video/x-raw,format=I420,width=320,height=240,framerate=25/1 ! jpegenc ! rtpjpegpay name=pay0 )"
 )
+FILM = "( filesrc location=%s ! qtdemux ! rtph264pay name=pay0 )"
 
 
 def main() -> None:
@@ -26,9 +28,10 @@ def main() -> None:
     server.set_address("127.0.0.1")
     server.set_service(sys.argv[1])
     factory = GstRtspServer.RTSPMediaFactory()
-    factory.set_launch(CAMERA)
+    film = sys.argv[2] if len(sys.argv) == 3 else None
+    factory.set_launch(FILM % film if film else CAMERA)
     factory.set_shared(True)
-    if len(sys.argv) > 2:
+    if len(sys.argv) > 3:
         auth = GstRtspServer.RTSPAuth()
         token = GstRtspServer.RTSPToken()
         token.set_string("media.factory.role", "viewer")

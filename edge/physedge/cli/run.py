@@ -68,6 +68,9 @@ def run(
     drop: Annotated[
         str | None, typer.Option("--drop", help="latest, oldest or never; latest of a live source, never of a file.")
     ] = None,
+    deinterlace: Annotated[
+        str, typer.Option("--deinterlace", help="Interlaced video of files and URLs: auto or off.")
+    ] = "auto",
     deadline_ms: Annotated[float | None, typer.Option("--deadline-ms", help="From capture to answer.")] = None,
     max_age_ms: Annotated[float | None, typer.Option("--max-age-ms", help="An older answer is withdrawn.")] = None,
     keep_passing: Annotated[
@@ -91,6 +94,8 @@ def run(
     from physedge_runtime.plain_text import plain_text
     from physedge_runtime.sinks.serve import ServeSink
     from physedge_runtime.sinks.table import open_sink, sink_text
+    from physedge_runtime.sources.base import Deinterlacing
+    from physedge_runtime.sources.deinterlace import parse_deinterlace
     from physedge_runtime.sources.spaced import SpacedSource
     from physedge_runtime.sources.table import open_source
     from physedge_runtime.stream.loop import stream
@@ -100,6 +105,9 @@ def run(
     source_texts = _source_texts(source, camera)
     existing = _existing(overwrite=overwrite, append=append)
     sources = [open_source(text) for text in source_texts]
+    for one in sources:
+        if isinstance(one, Deinterlacing):
+            one.deinterlace_by(parse_deinterlace(deinterlace))
     if pixel_mm is not None:
         sources = [SpacedSource(one, pixel_mm) for one in sources]
     sinks = [[sink_text(text, number) for text in texts] for number in range(1, len(sources) + 1)]
@@ -145,6 +153,7 @@ def run(
                 record=recording,
                 inputs=inputs,
                 keep_passing=keep_passing,
+                deinterlace=deinterlace,
                 on_event=_print_event,
             )
             stack.callback(running.close)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from physedge_runtime.errors import missing_extra
 from physedge_runtime.results import Signal, TrustState
 from physedge_runtime.sinks.address import listen, parse_listen_address
+from physedge_runtime.sources.base import DAMAGE_KINDS
 from physedge_runtime.stream.streamed import StreamedFrame, StreamInfo
 
 if TYPE_CHECKING:
@@ -75,6 +76,9 @@ class _Metrics:
         self._answers = Counter("physedge_answers", "Answers shown", ["trust"], registry=registry)
         self._withdrawn = Counter("physedge_withdrawn", "Answers withheld or taken back", ["cause"], registry=registry)
         self._drops = Gauge("physedge_drops", "Frames not passed on so far", ["cause"], registry=registry)
+        self._damage = Gauge("physedge_damage", "Damaged packets and pictures so far", ["kind"], registry=registry)
+        for kind in DAMAGE_KINDS:
+            self._damage.labels(kind).set(0)
         self._signal = Gauge("physedge_signal", "1 for the present state", ["state"], registry=registry)
         self._age = Histogram("physedge_age_seconds", "Age of answers shown", buckets=_SECONDS, registry=registry)
         self._stage = Histogram(
@@ -107,6 +111,8 @@ class _Metrics:
                 self._stage.labels(name).observe(time_ms / 1000)
         for cause, count in item.drops.items():
             self._drops.labels(cause).set(count)
+        for kind, count in item.damage.items():
+            self._damage.labels(kind).set(count)
         self._show_signal(item.signal)
 
     def _show_signal(self, present: Signal) -> None:

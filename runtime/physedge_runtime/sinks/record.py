@@ -42,6 +42,8 @@ def describe(item: StreamedFrame, info: StreamInfo, utc: str) -> dict[str, Any]:
         "frame_id": None if frame is None else frame.frame_id,
         "name": None if frame is None else plain_text(frame.name) or None,
         "captured_us": item.captured_ns // _NS_PER_US,
+        "source_us": _microseconds(None if frame is None else frame.source_stamp_ns),
+        "position_us": _microseconds(None if frame is None else frame.position_ns),
         "at_us": item.at_ns // _NS_PER_US,
         "utc": utc,
         "age_ms": _short(item.age_ms),
@@ -60,6 +62,7 @@ def describe(item: StreamedFrame, info: StreamInfo, utc: str) -> dict[str, Any]:
             "postprocess_ms": _short(item.stages.postprocess_ms),
         },
         "drops": dict(item.drops),
+        "damage": dict(item.damage),
         "engine": item.engine,
     }
 
@@ -123,6 +126,10 @@ def _trust(trust: Trust) -> dict[str, Any]:
         "signals": {name: _short(value) for name, value in trust.signals.items()},
         "places": trust.places,
     }
+
+
+def _microseconds(time_ns: int | None) -> int | None:
+    return None if time_ns is None else time_ns // _NS_PER_US
 
 
 def _short(value: float) -> float | None:

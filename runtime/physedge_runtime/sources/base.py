@@ -6,13 +6,23 @@ is bounded by `READ_WAIT_S`, so that a stream that is told to stop does stop.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Protocol, runtime_checkable
 
 from physedge_runtime.errors import SourceError
 from physedge_runtime.frame import Frame, VoltageSpec
+from physedge_runtime.sources.deinterlace import Deinterlace
 
 READ_WAIT_S = 0.2
+
+DAMAGE_KINDS = {
+    "packets": ("packet", "unreadable"),
+    "pictures": ("picture", "damaged"),
+    "doubtful": ("picture", "doubtful after damage"),
+}
+"""Of `SourceInfo.damage`: what is counted, and what is wrong with it."""
 
 
 class SourceEnded(Exception):
@@ -32,12 +42,17 @@ class SourceInfo:
         live: Whether time runs on without us. A live source's frames age; a file's wait.
         period_ns: Time from frame to frame where the source knows it, nanoseconds.
         frames: Number of frames to come where it is known beforehand.
+        damage: Counts of what was found damaged so far: `packets` that could not be read or decoded, `pictures` that
+            are damaged themselves, `doubtful` ones that were predicted from such; only kinds that occurred.
+        notes: Sentences about what the source does to its pictures, in the order in which it was found out.
     """
 
     name: str
     live: bool
     period_ns: int | None = None
     frames: int | None = None
+    damage: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    notes: tuple[str, ...] = ()
 
 
 class Source(Protocol):
@@ -71,6 +86,15 @@ class Source(Protocol):
 
 
 @runtime_checkable
+class Deinterlacing(Protocol):
+    """A source that may meet interlaced pictures."""
+
+    def deinterlace_by(self, how: Deinterlace) -> None:
+        """Say what is done with them, before it is opened."""
+        ...
+
+
+@runtime_checkable
 class Measuring(Protocol):
     """A source of measurements, which must know in what form the network takes them in."""
 
@@ -81,3 +105,14 @@ class Measuring(Protocol):
             PhysedgeError: The source has nothing of this form.
         """
         ...
+
+
+def damage_words(damage: Mapping[str, int]) -> str:
+    """The counts of `SourceInfo.damage` in words.
+
+    Example:
+        >>> damage_words({"packets": 1, "doubtful": 3})
+        '1 packet unreadable, 3 pictures doubtful after damage'
+    """
+    counts = [(damage.get(kind, 0), *words) for kind, words in DAMAGE_KINDS.items()]
+    return ", ".join(f"{count} {noun}{'s' if count > 1 else ''} {what}" for count, noun, what in counts if count)

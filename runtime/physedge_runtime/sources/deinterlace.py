@@ -11,6 +11,8 @@ import enum
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from physedge_runtime.errors import UsageError
+
 if TYPE_CHECKING:
     from av.filter.graph import Graph
     from av.video.frame import VideoFrame
@@ -25,6 +27,22 @@ class Deinterlace(enum.StrEnum):
 
     OFF = "off"  # they are handed out as they are, with combs where something moves
     AUTO = "auto"  # frames that the stream calls interlaced are deinterlaced
+
+
+def parse_deinterlace(text: str) -> Deinterlace:
+    """What is written behind `--deinterlace`.
+
+    Raises:
+        UsageError: It is neither `auto` nor `off` (`PE-STREAM-007`).
+    """
+    if text not in tuple(Deinterlace):
+        raise UsageError(
+            "PE-STREAM-007",
+            found=f"the deinterlacing '{text}'",
+            expected="auto or off",
+            next_step="correct --deinterlace",
+        )
+    return Deinterlace(text)
 
 
 class Deinterlacer:
@@ -72,14 +90,15 @@ class Deinterlacer:
         return out
 
     def _pull(self) -> list[tuple[VideoFrame, Any]]:
-        import av
+        from av.error import BlockingIOError as NothingYet
+        from av.error import EOFError as Finished
 
         assert self._graph is not None
         out: list[tuple[VideoFrame, Any]] = []
         while True:
             try:
                 frame = self._graph.vpull()
-            except (av.BlockingIOError, av.EOFError):
+            except (NothingYet, Finished):
                 return out
             assert frame.pts is not None
             assert frame.time_base is not None

@@ -1,90 +1,116 @@
-"""A video file, every frame in order; a single picture is a video of one frame."""
+"""A video file, every picture in order and at its presentation time, on past what is damaged."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from physedge_runtime.errors import SourceError
 from physedge_runtime.frame import Colour, Frame
-from physedge_runtime.sources.base import SourceEnded, SourceInfo
-from physedge_runtime.sources.opencv import frame_period_ns, import_opencv, is_picture
-
-if TYPE_CHECKING:
-    import cv2
+from physedge_runtime.sources.base import SourceEnded, SourceInfo, damage_words
+from physedge_runtime.sources.deinterlace import Deinterlace
+from physedge_runtime.sources.packets import NotDecodable
+from physedge_runtime.sources.video import VideoDecoder
 
 
 class VideoFileSource:
-    """The frames of a video file; `frame_id` is the frame's number in the file, from 0.
+    """The pictures of a video file; `frame_id` is the picture's number in the file, from 0.
+
+    A packet that cannot be decoded leaves a gap in the numbers. A file in which anything is damaged, or that was cut
+    off, is read as far as it goes and then ends with an error.
 
     Args:
         path: The file.
+        deinterlace: What is done with interlaced pictures.
         clock: Monotonic nanoseconds.
     """
 
-    def __init__(self, path: Path, *, clock: Callable[[], int] = time.monotonic_ns) -> None:
-        self._path = path
+    def __init__(
+        self,
+        path: Path,
+        *,
+        deinterlace: Deinterlace = Deinterlace.AUTO,
+        clock: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self._path, self._deinterlace = path, deinterlace
         self._clock = clock
-        self._capture: cv2.VideoCapture | None = None
-        self._period_ns: int | None = None
-        self._frames: int | None = None
-        self._next_id = 0
+        self._decoder: VideoDecoder | None = None
+        self._info = SourceInfo(name=path.name, live=False)
+        self._has_pictures = False
 
     @property
     def info(self) -> SourceInfo:
-        """Not live; period and number of frames as the container states them."""
-        return SourceInfo(name=self._path.name, live=False, period_ns=self._period_ns, frames=self._frames)
+        """Not live; period and number of pictures as the container states them."""
+        decoder = self._decoder
+        if decoder is None:
+            return self._info
+        return SourceInfo(
+            name=self._path.name,
+            live=False,
+            period_ns=decoder.period_ns,
+            frames=decoder.pictures,
+            damage=dict(decoder.damage),
+            notes=tuple(decoder.notes),
+        )
+
+    def deinterlace_by(self, how: Deinterlace) -> None:
+        """Say what is done with interlaced pictures, before it is opened."""
+        self._deinterlace = how
 
     def open(self) -> None:
-        """Open the file at its first frame.
+        """Open the file at its first picture.
 
         Raises:
             SourceError: The file is missing (`PE-SRC-002`) or is no video (`PE-SRC-003`).
         """
-        if self._capture is not None:
+        if self._decoder is not None:
             return
         if not self._path.is_file():
             raise missing_file(self._path)
-        cv2 = import_opencv()
-        capture = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG)
-        if not capture.isOpened():
-            capture.release()
-            raise self._no_frames("it is no video that FFmpeg reads")
-        frames = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        self._capture, self._period_ns, self._next_id = capture, frame_period_ns(capture), 0
-        self._frames = frames if frames > 0 else None
+        try:
+            self._decoder = VideoDecoder(self._path, deinterlace=self._deinterlace, clock=self._clock)
+        except NotDecodable:
+            raise self._no_frames("it is no video that FFmpeg reads, or its index is cut off") from None
+        self._has_pictures = False
 
     def read(self) -> Frame | None:
-        """The next frame of the file.
+        """The next picture of the file.
 
         Raises:
-            SourceEnded: That was the last one.
-            SourceError: The file has not a single frame (`PE-SRC-003`).
+            SourceEnded: That was the last one of a whole file.
+            SourceError: The file has not a single picture (`PE-SRC-003`), or it has ended and was damaged or cut off
+                (`PE-SRC-040`).
         """
-        assert self._capture is not None
-        decoded, pixels = self._capture.read()
-        if not decoded or not is_picture(pixels):
-            if self._next_id == 0:
-                raise self._no_frames("it has no frame that can be decoded")
-            raise SourceEnded
-        frame_id = self._next_id
-        self._next_id += 1
+        assert self._decoder is not None
+        try:
+            picture = self._decoder.read()
+        except EOFError:
+            if not self._has_pictures:
+                raise self._no_frames("it has no frame that can be decoded") from None
+            if self._decoder.damage or self._decoder.truncated:
+                raise damaged_video(self._path, self._decoder.damage, self._decoder.truncated) from None
+            raise SourceEnded from None
+        if picture is None:
+            return None
+        self._has_pictures = True
         return Frame(
-            pixels=pixels,
-            frame_id=frame_id,
-            captured_ns=self._clock(),
-            colour=Colour.BGR,
-            source_stamp_ns=None if self._period_ns is None else frame_id * self._period_ns,
+            pixels=picture.pixels,
+            frame_id=picture.number,
+            captured_ns=picture.captured_ns,
+            colour=Colour.RGB,
+            source_stamp_ns=picture.time_ns,
+            position_ns=picture.position_ns,
+            damage=picture.damage,
             name=self._path.name,
         )
 
     def close(self) -> None:
-        """Close the file."""
-        if self._capture is not None:
-            self._capture.release()
-            self._capture = None
+        """Close the file; what was found out about it stays in `info`."""
+        if self._decoder is not None:
+            self._info = self.info
+            self._decoder.close()
+            self._decoder = None
 
     def _no_frames(self, why: str) -> SourceError:
         return SourceError(
@@ -102,4 +128,15 @@ def missing_file(path: Path) -> SourceError:
         found=f"{path} is not there",
         expected="a video file, a picture or a folder of pictures",
         next_step="correct --source",
+    )
+
+
+def damaged_video(path: Path, damage: Mapping[str, int], truncated: str) -> SourceError:
+    """The error at the end of a video of which something was damaged or missing."""
+    told = "; ".join(text for text in (damage_words(damage), truncated) if text)
+    return SourceError(
+        "PE-SRC-040",
+        found=f"{path} is {'damaged' if damage else 'cut off'}: {told}",
+        expected="a whole video",
+        next_step="copy it again from where it was made; what could be decoded was passed on",
     )

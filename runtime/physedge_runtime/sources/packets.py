@@ -20,6 +20,9 @@ _FASTEST_HZ = 1000
 _MOST_FAILURES = 100
 _SLACK_S = Fraction(1, 5)
 _SLACK_PERIODS = 2
+_LOCAL = "file,crypto,data"
+"""What a file may refer to: a play list must not reach into the network."""
+
 _TRANSPORT_PACKETS = (188, 192, 204)
 
 
@@ -34,6 +37,7 @@ class PacketSource:
         content: A path or URL, the bytes of a video, or a binary file object that is open for reading.
         timeout_s: Seconds to open and seconds of silence; None for as long as it takes.
         options: For FFmpeg's demuxer.
+        live: Packets of other streams than the video are not waited for.
 
     Attributes:
         stream: The video stream.
@@ -48,14 +52,19 @@ class PacketSource:
         content: Path | str | bytes | BinaryIO,
         timeout_s: tuple[float, float] | None = None,
         options: dict[str, str] | None = None,
+        *,
+        live: bool = False,
     ) -> None:
         av = import_av()
         where = io.BytesIO(content) if isinstance(content, bytes) else content
         if isinstance(where, Path):
             where = f"file:{where}"  # a name with a colon is no scheme
+        allowed = {} if live else {"protocol_whitelist": _LOCAL}
         try:
-            self._container = av.open(where, options=options or {}, timeout=timeout_s, metadata_errors="ignore")
-        except (av.FFmpegError, OSError, ValueError) as error:
+            self._container = av.open(
+                where, options={**allowed, **(options or {})}, timeout=timeout_s, metadata_errors="ignore"
+            )
+        except (av.error.FFmpegError, OSError, ValueError) as error:
             raise NotDecodable(_reason(error)) from None
         best: Stream | None = self._container.streams.best("video")
         is_cover = best is not None and av.stream.Disposition.attached_pic in best.disposition
@@ -64,7 +73,13 @@ class PacketSource:
             raise NotDecodable("it holds no video")
         self.stream = cast("VideoStream", best)
         self.stream.thread_type = "SLICE"  # threads by frame would hold frames back, and swallow errors at the end
-        self._packets = self._container.demux()  # all streams: the longest of them says how far the file goes
+        self._demuxed: tuple[Stream, ...] = tuple(self._container.streams)  # the longest says how far a file goes
+        if live:
+            self._demuxed = (best,)
+            for other in self._container.streams:
+                if other is not best:
+                    other.discard = av.stream.Discard.all  # sound that goes on must not hide that pictures do not
+        self._packets = self._container.demux(self._demuxed)
         self._failures = self._count = 0
         self._end_s: Fraction | None = None
 
@@ -80,14 +95,15 @@ class PacketSource:
         Raises:
             ConnectionError: One could not be read; the next call goes on behind it.
         """
-        import av
+        from av.error import FFmpegError
 
         while self._failures < _MOST_FAILURES:
             try:
                 packet = next(self._packets, None)
-            except av.FFmpegError as error:
+            except FFmpegError as error:
                 self._failures += 1
-                self._packets = self._container.demux()  # a generator that has raised is finished, the file is not
+                # A generator that has raised is finished, the file is not.
+                self._packets = self._container.demux(self._demuxed)
                 raise ConnectionError(_reason(error)) from None
             if packet is None:
                 return None

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from physedge_runtime.errors import UsageError
 from physedge_runtime.frame import LARGEST_SPACING_MM, SMALLEST_SPACING_MM, Frame, spacing_fault
-from physedge_runtime.sources.base import Source, SourceInfo
+from physedge_runtime.sources.base import Deinterlacing, Source, SourceInfo
+from physedge_runtime.sources.deinterlace import Deinterlace
 
 
 class SpacedSource:
@@ -39,6 +40,11 @@ class SpacedSource:
     def open(self) -> None:
         """Open the other source."""
         self._source.open()
+
+    def deinterlace_by(self, how: Deinterlace) -> None:
+        """Hand it to the other source, where that can do it."""
+        if isinstance(self._source, Deinterlacing):
+            self._source.deinterlace_by(how)
 
     def read(self) -> Frame | None:
         """Its next frame, with the spacing."""

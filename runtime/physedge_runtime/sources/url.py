@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from physedge_runtime.frame import Colour, Frame
 from physedge_runtime.sources.base import SignalLost, SourceInfo
+from physedge_runtime.sources.deinterlace import Deinterlace
 from physedge_runtime.sources.mjpeg import MjpegConnection, connect_mjpeg
-from physedge_runtime.sources.opencv import frame_period_ns, import_opencv, is_picture
-
-if TYPE_CHECKING:
-    import cv2
+from physedge_runtime.sources.packets import NotDecodable
+from physedge_runtime.sources.video import VideoDecoder
 
 URL_SCHEMES = ("http", "https", "rtsp", "rtsps")
 _OPEN_TIMEOUT_MS = 3000
 _READ_TIMEOUT_MS = 1000
+_OPTIONS = {
+    "rtsp_flags": "prefer_tcp",  # else a packet that the network loses is a hole in the picture
+    # No files: who answers is a stranger.
+    "protocol_whitelist": "http,https,httpproxy,rtsp,rtp,udp,tcp,tls,crypto,data",
+}
 
 
 class UrlSource:
@@ -28,26 +32,39 @@ class UrlSource:
 
     Args:
         url: `rtsp://`, `rtsps://`, `http://` or `https://`; user and password may stand in it.
+        deinterlace: What is done with interlaced pictures.
         clock: Monotonic nanoseconds.
         read_timeout_ms: Silence of the camera after which the connection counts as lost.
     """
 
     def __init__(
-        self, url: str, *, clock: Callable[[], int] = time.monotonic_ns, read_timeout_ms: int = _READ_TIMEOUT_MS
+        self,
+        url: str,
+        *,
+        deinterlace: Deinterlace = Deinterlace.AUTO,
+        clock: Callable[[], int] = time.monotonic_ns,
+        read_timeout_ms: int = _READ_TIMEOUT_MS,
     ) -> None:
         self._url = url
         self._name = redact_url(url)
-        self._clock = clock
+        self._clock, self._deinterlace = clock, deinterlace
         self._read_timeout_ms = read_timeout_ms
         self._mjpeg: MjpegConnection | None = None
-        self._capture: cv2.VideoCapture | None = None
-        self._period_ns: int | None = None
-        self._next_id = 0
+        self._decoder: VideoDecoder | None = None
+        self._damage_before: Counter[str] = Counter()
+        self._notes: list[str] = []
+        self._first_id = self._next_id = 0
 
     @property
     def info(self) -> SourceInfo:
         """Live; named by scheme, host and port alone."""
-        return SourceInfo(name=self._name, live=True, period_ns=self._period_ns)
+        period_ns = None if self._decoder is None else self._decoder.period_ns
+        notes = tuple(self._notes if self._decoder is None else self._decoder.notes)
+        return SourceInfo(name=self._name, live=True, period_ns=period_ns, damage=dict(self._damage()), notes=notes)
+
+    def deinterlace_by(self, how: Deinterlace) -> None:
+        """Say what is done with interlaced pictures, before it is opened."""
+        self._deinterlace = how
 
     def open(self) -> None:
         """Connect.
@@ -55,7 +72,7 @@ class UrlSource:
         Raises:
             SignalLost: Nobody answers, or what is sent is no video (`PE-SRC-006`).
         """
-        if self._capture is not None or self._mjpeg is not None:
+        if self._decoder is not None or self._mjpeg is not None:
             return
         if self._url.lower().startswith("http"):
             self._mjpeg = connect_mjpeg(
@@ -68,21 +85,24 @@ class UrlSource:
             )
             if self._mjpeg is not None:
                 return
-        cv2 = import_opencv()
-        limits = [
-            *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _OPEN_TIMEOUT_MS),
-            *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, self._read_timeout_ms),
-        ]
-        capture = cv2.VideoCapture(self._url, cv2.CAP_FFMPEG, limits)
-        if not capture.isOpened():
-            capture.release()
+        try:
+            self._decoder = VideoDecoder(
+                self._url,
+                deinterlace=self._deinterlace,
+                live=True,
+                timeout_s=(_OPEN_TIMEOUT_MS / 1000, self._read_timeout_ms / 1000),
+                options=_OPTIONS,
+                clock=self._clock,
+            )
+        except NotDecodable:
             raise SignalLost(
                 "PE-SRC-006",
                 found=f"{self._name} does not answer with a video",
                 expected="a network camera that is switched on and lets this user in",
                 next_step="check the address, the user and the password, and try it with ffprobe",
-            )
-        self._capture, self._period_ns = capture, frame_period_ns(capture)
+            ) from None
+        self._decoder.notes[:0] = self._notes  # told once, whatever the number of connections
+        self._first_id = self._next_id
 
     def read(self) -> Frame | None:
         """The next picture, stamped when its last byte had arrived; None in place of one that came in part.
@@ -94,30 +114,42 @@ class UrlSource:
             frame = self._mjpeg.read()
             self._next_id = self._mjpeg.next_id
             return frame
-        assert self._capture is not None
-        if not self._capture.grab():
+        assert self._decoder is not None
+        try:
+            picture = self._decoder.read()
+        except (ConnectionError, EOFError):
             raise SignalLost(
                 "PE-SRC-008",
                 found=f"{self._name} was lost",
                 expected="a camera that goes on sending",
                 next_step="check the network and the camera's power",
-            )
-        captured_ns = self._clock()
-        decoded, pixels = self._capture.retrieve()
-        if not decoded or not is_picture(pixels):
+            ) from None
+        if picture is None:
             return None
-        frame = Frame(pixels=pixels, frame_id=self._next_id, captured_ns=captured_ns, colour=Colour.BGR)
-        self._next_id += 1
-        return frame
+        frame_id = self._first_id + picture.number
+        self._next_id = frame_id + 1
+        return Frame(
+            pixels=picture.pixels,
+            frame_id=frame_id,
+            captured_ns=picture.captured_ns,
+            colour=Colour.RGB,
+            source_stamp_ns=picture.time_ns,
+            damage=picture.damage,
+        )
 
     def close(self) -> None:
         """Disconnect."""
         if self._mjpeg is not None:
             self._mjpeg.close()
             self._mjpeg = None
-        if self._capture is not None:
-            self._capture.release()
-            self._capture = None
+        if self._decoder is not None:
+            self._damage_before, self._notes = self._damage(), list(self._decoder.notes)
+            self._decoder.close()
+            self._decoder = None
+
+    def _damage(self) -> Counter[str]:
+        """Counts over all connections."""
+        return self._damage_before + (Counter() if self._decoder is None else self._decoder.damage)
 
 
 def redact_url(url: str) -> str:

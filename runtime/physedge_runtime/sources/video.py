@@ -103,7 +103,7 @@ class VideoDecoder:
         self.notes: list[str] = []
         self.truncated = ""
         self._deinterlace, self._live, self._clock = Deinterlace(deinterlace), live, clock
-        self._source = PacketSource(content, timeout_s, options)
+        self._source = PacketSource(content, timeout_s, options, live=live)
         self._stream = self._source.stream
         self._converter, self._deinterlacer = Converter(), Deinterlacer()
         self._ready: deque[Picture] = deque()
@@ -159,13 +159,13 @@ class VideoDecoder:
             self._decode(packet)
 
     def _decode(self, packet: Packet[VideoStream] | None) -> None:
-        import av
+        from av.error import FFmpegError
 
         if packet is not None and packet.is_corrupt:
             self._lose(packet.pts)
         try:
             frames = self._stream.codec_context.decode(packet)
-        except av.FFmpegError:
+        except FFmpegError:
             frames = []
             if packet is None:
                 return

@@ -14,6 +14,7 @@ Pictures leave in the order of their numbers, each at most once. Under `Drop.LAT
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -57,6 +58,7 @@ class StreamCore:
         drops: Frames not passed on, by cause.
         withdrawals: Answers not shown, by cause.
         captured: Frames that came in.
+        damage: What the source found damaged so far; told by the shell, handed on.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class StreamCore:
         self.safety = Safety(safety)
         self.withdrawals: Counter[Withdrawal] = Counter()
         self.captured = 0
+        self.damage: Mapping[str, int] = MappingProxyType({})
         self._slot: FrameSlot[_Held] = FrameSlot(policy)
         self._source_clock = SourceClock()
         self._engine = engine
@@ -271,7 +274,14 @@ class StreamCore:
         drops = self.drops
         shown = None
         if head is not None and withdrawn is None:
-            shown = replace(head, age_ms=age_ms, drops=sum(drops.values()), signal=signal)
+            shown = replace(
+                head,
+                age_ms=age_ms,
+                drops=sum(drops.values()),
+                signal=signal,
+                source_stamp_ns=frame.source_stamp_ns,
+                position_ns=frame.position_ns,
+            )
         self._shown = frame if shown is not None else None
         self._out.append(
             StreamedFrame(
@@ -288,6 +298,7 @@ class StreamCore:
                 trust=head.trust if head else None,
                 engine=head.engine if head else self._engine,
                 drops=MappingProxyType(drops),
+                damage=self.damage,
             )
         )
 
@@ -306,6 +317,7 @@ class StreamCore:
                 age_ms=(now_ns - self._last_captured_ns) / NS_PER_MS,
                 engine=self._engine,
                 drops=MappingProxyType(self.drops),
+                damage=self.damage,
             )
         )
 

@@ -13,6 +13,7 @@ from physedge_runtime.output_file import OutputFile
 from physedge_runtime.results import Result
 from physedge_runtime.sinks.base import Sink
 from physedge_runtime.sources.base import Measuring
+from physedge_runtime.sources.deinterlace import Deinterlace
 from physedge_runtime.stream.clock import Clock, monotonic_ns
 from physedge_runtime.stream.options import SourceLike, StreamOptions, as_source
 from physedge_runtime.stream.shell import Answering, OnEvent, Shell
@@ -132,6 +133,7 @@ def stream(
     record: OutputFile | Path | None = None,
     inputs: Sequence[Path] = (),
     keep_passing: bool = False,
+    deinterlace: Deinterlace | str = Deinterlace.AUTO,
     sinks: Sequence[Sink] = (),
     on_event: OnEvent | None = None,
     clock: Clock = monotonic_ns,
@@ -151,6 +153,7 @@ def stream(
         record: A file for `physedge_runtime.stream.record.replay`.
         inputs: Files that are read and must not be written over, besides the bundle and the file that `source` names.
         keep_passing: In the safe state, go on passing pictures.
+        deinterlace: What is done with interlaced pictures of files and network cameras: `auto` or `off`.
         sinks: Where results go; each is opened now and closed at the end.
         on_event: Called with every line of the log, from the stream's threads; it must return soon.
         clock: Monotonic nanoseconds.
@@ -176,6 +179,7 @@ def stream(
         record=OutputFile(record) if isinstance(record, Path) else record,
         inputs=(*inputs, *(files_named_in(str(source)) if isinstance(source, str | Path) else ())),
         keep_passing=keep_passing,
+        deinterlace=deinterlace,
     )
     opened = as_source(source, options)
     if isinstance(opened, Measuring):

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from physedge_runtime.errors import UsageError
 from physedge_runtime.frame import Frame
 from physedge_runtime.output_file import OutputFile
-from physedge_runtime.sources.base import Source
+from physedge_runtime.sources.base import Deinterlacing, Source
+from physedge_runtime.sources.deinterlace import Deinterlace, parse_deinterlace
 from physedge_runtime.sources.paced import PacedSource
 from physedge_runtime.sources.pushed import IteratorSource
 from physedge_runtime.sources.table import open_source
@@ -41,6 +42,7 @@ class StreamOptions:
         record: Everything the stream is told and decides goes into this file, for `replay`.
         inputs: Files and folders that are read, besides the bundle.
         keep_passing: After the safe state is entered, go on passing pictures without answers until closed.
+        deinterlace: What is done with interlaced pictures of files and network cameras: `auto` or `off`.
     """
 
     drop: Drop | str | None = None
@@ -53,6 +55,7 @@ class StreamOptions:
     record: OutputFile | None = None
     inputs: tuple[Path, ...] = ()
     keep_passing: bool = False
+    deinterlace: Deinterlace | str = Deinterlace.AUTO
 
     def __post_init__(self) -> None:
         if self.drop is not None and self.drop not in tuple(Drop):
@@ -62,6 +65,7 @@ class StreamOptions:
                 expected="latest, oldest or never",
                 next_step="correct --drop",
             )
+        parse_deinterlace(self.deinterlace)
         bounds = {
             "deadline_ms": self.deadline_ms,
             "max_age_ms": self.max_age_ms,
@@ -119,6 +123,8 @@ def as_source(source: SourceLike, options: StreamOptions) -> Source:
         made = cast("Source", source)
     else:
         made = IteratorSource(cast("Iterable[Frame | NDArray[Any]]", source))
+    if isinstance(made, Deinterlacing):
+        made.deinterlace_by(Deinterlace(options.deinterlace))
     if not made.info.live and options.drop is not None and Drop(options.drop) is not Drop.NEVER:
         return PacedSource(made)
     return made

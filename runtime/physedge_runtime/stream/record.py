@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physedge_runtime.errors import IntegrityError
-from physedge_runtime.frame import Colour, Frame
+from physedge_runtime.frame import Colour, Damage, Frame
 from physedge_runtime.results import (
     Classification,
     Reconstruction,
@@ -29,6 +29,7 @@ from physedge_runtime.results import (
 )
 from physedge_runtime.stream.core import StreamCore
 from physedge_runtime.stream.health import HealthLimits
+from physedge_runtime.stream.intact import judge_damage
 from physedge_runtime.stream.look import FrameLook, look_at
 from physedge_runtime.stream.recording import Record, RecordingWriter, read_records
 from physedge_runtime.stream.safety import EngineFault, SafetyLimits, is_finite
@@ -77,6 +78,8 @@ class RecordedCore(StreamCore):
             "captured_ns": frame.captured_ns,
             "colour": str(frame.colour),
             "source_stamp_ns": frame.source_stamp_ns,
+            "position_ns": frame.position_ns,
+            "damage": str(frame.damage),
             "frozen_by_operator": frame.frozen_by_operator,
             "spacing_mm": frame.spacing_mm,
             "spacing_note": frame.spacing_note,
@@ -244,7 +247,7 @@ class _Replay:
         if self._net is None:
             return _stand_in(self._taken, record)
         self.answers += 1
-        result = self._net.answer(self._taken)
+        result = judge_damage(self._net.answer(self._taken), self._taken)
         name = f"the answer to frame {self._taken.frame_id}"
         self._compare(name, record["digest"], describe_answer(result)["digest"])
         return result
@@ -323,6 +326,8 @@ def _frame(record: Record, pixels: NDArray[Any]) -> Frame:
         captured_ns=record["captured_ns"],
         colour=Colour(record["colour"]),
         source_stamp_ns=record["source_stamp_ns"],
+        position_ns=record.get("position_ns"),
+        damage=Damage(record.get("damage", "")),
         frozen_by_operator=record["frozen_by_operator"],
         spacing_mm=tuple(spacing) if (spacing := record.get("spacing_mm")) else None,
         spacing_note=record.get("spacing_note", ""),

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol, TypedDict
 
 from physedge_runtime.errors import PhysedgeError, SafeState
@@ -30,6 +31,7 @@ from physedge_runtime.stream.clock import NS_PER_MS, NS_PER_S, Clock
 from physedge_runtime.stream.core import StreamCore
 from physedge_runtime.stream.grabber import Grabber
 from physedge_runtime.stream.health import HealthLimits
+from physedge_runtime.stream.intact import judge_damage
 from physedge_runtime.stream.look import look_at
 from physedge_runtime.stream.options import StreamOptions
 from physedge_runtime.stream.outlet import Outlet
@@ -128,6 +130,7 @@ class Shell:
             self._inputs.close()
             source.close()
             raise
+        self._source, self._notes_said = source, 0
         self._systemd = SystemdNotifier()
         self._threads = [
             threading.Thread(target=self._guard, args=(role, run), name=f"physedge-{role}", daemon=True)
@@ -167,6 +170,7 @@ class Shell:
         finally:
             with self._changed:
                 self.error = self.error or self._grabber.error
+                self._hear_source()
                 self._source_ended = True
                 self._changed.notify_all()
 
@@ -180,9 +184,20 @@ class Shell:
                 return
             if self._preparing is not None:
                 self._ahead.put(frame, ahead)
+            self._hear_source()
             self._core.frame(frame, look, self._clock())
             self._changed.notify_all()
         self._hand_out_live()
+
+    def _hear_source(self) -> None:
+        """Take over what the source has found out since the last frame: notes on its pictures, damage."""
+        info = self._source.info
+        for note in info.notes[self._notes_said :]:
+            self._core.note(EventKind.FORMAT, note, self._clock())
+        self._notes_said = len(info.notes)
+        if info.damage and not self._core.damage:
+            self._core.note(EventKind.DAMAGE, f"{info.name} holds damaged data, which is passed over", self._clock())
+        self._core.damage = MappingProxyType(dict(info.damage))
 
     def _prepared(self, frame: Frame) -> object:
         try:
@@ -236,8 +251,8 @@ class Shell:
     def _ask(self, frame: Frame, ahead: object) -> Result | EngineFault:
         try:
             if ahead is not None and self._preparing is not None:
-                return self._preparing.answer(frame, ahead)
-            return self._net.answer(frame)
+                return judge_damage(self._preparing.answer(frame, ahead), frame)
+            return judge_damage(self._net.answer(frame), frame)
         except MemoryError:
             return EngineFault("out of memory", is_out_of_memory=True)
         except PhysedgeError as error:
@@ -431,6 +446,7 @@ class Shell:
                     "the iterating program": self._missed_by_iterator,
                 },
                 source_lag_ns=self._core.source_lag_ns,
+                damage=self._core.damage,
                 safe_state=self._core.safety.safe_reason,
             )
 

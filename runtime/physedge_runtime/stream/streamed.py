@@ -41,6 +41,7 @@ class EventKind(enum.StrEnum):
     SIGNAL = "signal"
     RECONNECT = "reconnect"
     FORMAT = "format"
+    DAMAGE = "damage"
     CLOCK = "clock"
     ENGINE = "engine"
     ANSWERS = "answers"
@@ -83,6 +84,7 @@ class StreamedFrame:
         trust: Of the answer, also of a withdrawn one.
         engine: Fingerprint of what answered, also of a withdrawn answer.
         drops: Frames not passed on so far, by cause.
+        damage: What the source found damaged so far, as in `SourceInfo.damage`.
     """
 
     frame: Frame | None
@@ -98,6 +100,7 @@ class StreamedFrame:
     trust: Trust | None = None
     engine: str = ""
     drops: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    damage: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def dropped(self) -> int:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 
 from physedge_runtime.results import Signal, StageTimes
+from physedge_runtime.sources.base import damage_words
 from physedge_runtime.stream.clock import NS_PER_MS, NS_PER_S
 from physedge_runtime.stream.spread import Spread, SpreadCounter
 from physedge_runtime.stream.streamed import StreamedFrame, StreamInfo
@@ -35,6 +37,7 @@ class StreamSummary:
         stages: Where the time went, by stage.
         signal_s: Time in each state of the signal, seconds.
         source_lag_ms: How much later frames came at the end than the quickest did, by the source's own stamps.
+        damage: What the source found damaged, as in `SourceInfo.damage`.
         safe_state: Why the stream gave up answering; empty if it did not.
     """
 
@@ -53,6 +56,7 @@ class StreamSummary:
     stages: Mapping[str, Spread]
     signal_s: Mapping[str, float]
     source_lag_ms: float
+    damage: Mapping[str, int]
     safe_state: str
 
     def to_dict(self) -> dict[str, object]:
@@ -72,6 +76,8 @@ class StreamSummary:
             states = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.signal_s.items())
             lines.append(f"signal  {states or 'none'}")
         lines += [f"{name} was too slow for {count}" for name, count in self.sink_drops.items() if count]
+        if self.damage:
+            lines.append(f"damaged {damage_words(self.damage)}")
         if self.safe_state:
             lines.append(f"ended in the safe state: {self.safe_state}")
         return lines
@@ -118,6 +124,7 @@ class SummaryBuilder:
         withdrawn: Mapping[str, int],
         sink_drops: Mapping[str, int],
         source_lag_ns: int = 0,
+        damage: Mapping[str, int] = MappingProxyType({}),
         safe_state: str = "",
     ) -> StreamSummary:
         """The summary of what was added, with the counts that only the stream knows."""
@@ -138,6 +145,7 @@ class SummaryBuilder:
             stages={name: counter.spread() for name, counter in self._stages.items()},
             signal_s={str(signal): round(ns / NS_PER_S, 3) for signal, ns in self._signal_ns.items() if ns},
             source_lag_ms=round(source_lag_ns / NS_PER_MS, 1),
+            damage=dict(damage),
             safe_state=safe_state,
         )
 
