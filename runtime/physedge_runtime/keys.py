@@ -14,7 +14,9 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from physedge_runtime.edwards import is_sound_public_key
 from physedge_runtime.errors import IntegrityError, UsageError
+from physedge_runtime.guarded_files import TooLargeError, read_guarded
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -25,8 +27,10 @@ _LARGEST_LIST_BYTES = 4 * 1024**2
 _PUBLIC_PREFIX = bytes.fromhex("302a300506032b6570032100")
 _PUBLIC_BYTES = 32
 _PUBLIC_PEM = re.compile(rb"-----BEGIN PUBLIC KEY-----\s+([A-Za-z0-9+/=\s]+?)\s*-----END PUBLIC KEY-----\s*")
-_REVOCATION = re.compile(r"(key|bundle)\s+([0-9a-f]{64})")
-_WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+_REVOCATION = re.compile(rb"(key|bundle)[ \t]+([0-9a-f]{64})")
+# What one reader takes for the end of a line and another for a part of it: control characters, and U+0085, U+2028 and
+# U+2029 as UTF-8. A list with one of them is refused, so that no line can be hidden in a remark.
+_DOUBTFUL_END = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]|\xc2\x85|\xe2\x80[\xa8\xa9]")
 _OPEN_TO_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 TrustLike = Path | str | Sequence[Path | str]
@@ -40,11 +44,20 @@ class TrustedKey:
         name: For people: its file's name without the ending.
         public: 32 bytes.
         not_after: Last day (UTC) on which it counts; None for ever.
+
+    Raises:
+        UsageError: Under this key anybody could sign (`PE-SIGN-002`).
     """
 
     name: str
     public: bytes
     not_after: date | None = None
+
+    def __post_init__(self) -> None:
+        if not is_sound_public_key(self.public):
+            raise _not_a_key(
+                self.name, "a degenerate public key, under which anybody could sign", "a key of prime order"
+            )
 
     @property
     def key_id(self) -> str:
@@ -60,11 +73,13 @@ class TrustStore:
         keys: One of them must have signed; none means that unsigned bundles are taken.
         revoked_keys: Key identifiers that count no more.
         revoked_bundles: Sha256 of manifests that must not run any more.
+        weakened: By what the device's configuration was weakened, as its section [allow] permits.
     """
 
     keys: tuple[TrustedKey, ...] = ()
     revoked_keys: frozenset[str] = frozenset()
     revoked_bundles: frozenset[str] = frozenset()
+    weakened: tuple[str, ...] = ()
 
     def find(self, identifier: str) -> TrustedKey | None:
         """The key with an identifier, or None."""
@@ -82,25 +97,32 @@ def key_id(public: bytes) -> str:
 def trust_store(trust: TrustLike | TrustStore | None) -> TrustStore:
     """Whom to believe: the keys that are named, else those of the device's configuration, else anybody.
 
-    What the device's configuration has revoked stays revoked, whatever keys are named.
+    Of a device that has keys, some may be named; others take their place only where its configuration allows `trust`.
+    A key keeps the last day that the configuration gives it, and what is revoked there stays revoked.
 
     Raises:
-        UsageError: A file cannot be read or is no such key (`PE-SIGN-001`, `PE-SIGN-002`).
-        IntegrityError: Others may write to a file (`PE-SIGN-004`).
+        UsageError: A file cannot be read or is not such a key (`PE-SIGN-001`, `PE-SIGN-002`), or the device does not
+            allow other keys than its own (`PE-SIGN-016`).
+        IntegrityError: Others may change a file (`PE-SIGN-004`), or the configuration cannot be used (`PE-SIGN-014`).
     """
     if isinstance(trust, TrustStore):
         return trust
     from physedge_runtime.device_config import device_config
 
-    configured = device_config().trust
-    if trust is None:
-        return configured
-    named = (trust,) if isinstance(trust, Path | str) else tuple(trust)
+    config = device_config()
+    named = () if trust is None else (trust,) if isinstance(trust, Path | str) else tuple(trust)
+    if not named:
+        return config.trust
     keys = tuple(read_public_key(Path(path)) for path in named)
+    foreign = [key.name for key in keys if config.trust.find(key.key_id) is None]
+    weakened = config.trust.weakened
+    if config.trust.keys and foreign:
+        weakened += config.weaken("trust", f"--trust {' '.join(foreign)}")
     return TrustStore(
-        keys=keys or configured.keys,
-        revoked_keys=configured.revoked_keys,
-        revoked_bundles=configured.revoked_bundles,
+        keys=tuple(config.trust.find(key.key_id) or key for key in keys),
+        revoked_keys=config.trust.revoked_keys,
+        revoked_bundles=config.trust.revoked_bundles,
+        weakened=weakened,
     )
 
 
@@ -108,11 +130,17 @@ def read_public_key(path: Path, *, not_after: date | None = None) -> TrustedKey:
     """Read `NAME.pub`, a PEM file as OpenSSL writes it; no library parses it.
 
     Raises:
-        UsageError: It cannot be read (`PE-SIGN-001`), or is no public Ed25519 key (`PE-SIGN-002`).
-        IntegrityError: Others may write to it (`PE-SIGN-004`).
+        UsageError: It cannot be read (`PE-SIGN-001`), or is not a public Ed25519 key (`PE-SIGN-002`).
+        IntegrityError: Others may change it, or the way to it (`PE-SIGN-004`).
     """
-    data = _read_small(path, _LARGEST_KEY_FILE_BYTES)
-    refuse_writable_by_others(path)
+    try:
+        data = read_guarded(path, _LARGEST_KEY_FILE_BYTES)
+    except OSError as error:
+        raise _cannot_read(path, error) from error
+    except TooLargeError as error:
+        raise _not_a_key(
+            path, f"more than {_LARGEST_KEY_FILE_BYTES} bytes", "an Ed25519 public key, NAME.pub"
+        ) from error
     found = _PUBLIC_PEM.fullmatch(data)
     if found is None:
         kind = "a private key" if b"PRIVATE KEY" in data else "no public key in PEM form"
@@ -143,11 +171,15 @@ def read_private_key(path: Path) -> Ed25519PrivateKey:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-    data = _read_small(path, _LARGEST_KEY_FILE_BYTES)
-    if path.stat().st_mode & _OPEN_TO_OTHERS:
+    try:
+        with path.open("rb") as stream:
+            mode, data = stat.S_IMODE(os.fstat(stream.fileno()).st_mode), stream.read(_LARGEST_KEY_FILE_BYTES)
+    except OSError as error:
+        raise _cannot_read(path, error) from error
+    if mode & _OPEN_TO_OTHERS:
         raise UsageError(
             "PE-SIGN-003",
-            found=f"the private key {path} is open to others (mode {stat.S_IMODE(path.stat().st_mode):04o})",
+            found=f"the private key {path} is open to others (mode {mode:04o})",
             expected="mode 0600",
             next_step=f"chmod 600 {path}, and ask who may have read it",
         )
@@ -191,45 +223,27 @@ def read_revocations(path: Path) -> tuple[frozenset[str], frozenset[str]]:
     One a line, `key HEX` or `bundle HEX`; what follows `#` is a remark.
 
     Raises:
-        UsageError: It cannot be read (`PE-SIGN-001`), or a line is neither (`PE-SIGN-013`).
-        IntegrityError: Others may write to it (`PE-SIGN-004`).
+        UsageError: It cannot be read (`PE-SIGN-001`).
+        IntegrityError: A line is neither, or it is too long (`PE-SIGN-013`); others may change it (`PE-SIGN-004`).
     """
-    data = _read_small(path, _LARGEST_LIST_BYTES)
-    refuse_writable_by_others(path)
-    revoked: dict[str, set[str]] = {"key": set(), "bundle": set()}
-    for number, line in enumerate(data.decode("utf-8", "replace").splitlines(), 1):
-        text = line.partition("#")[0].strip()
-        if not text:
-            continue
+    try:
+        data = read_guarded(path, _LARGEST_LIST_BYTES)
+    except OSError as error:
+        raise _cannot_read(path, error) from error
+    except TooLargeError as error:
+        raise _no_list(path, f"more than {_LARGEST_LIST_BYTES} bytes in", "a list that is read to its end") from error
+    revoked: dict[bytes, set[str]] = {b"key": set(), b"bundle": set()}
+    for number, line in enumerate(data.split(b"\n"), 1):
+        line = line.removesuffix(b"\r")
+        if _DOUBTFUL_END.search(line):
+            raise _no_list(path, f"a control character or another line end in line {number} of", "lines that end in LF")
+        text = line.partition(b"#")[0].strip(b" \t")
         found = _REVOCATION.fullmatch(text)
-        if found is None:
-            raise UsageError(
-                "PE-SIGN-013",
-                found=f"line {number} of {path}",
-                expected="'key' or 'bundle' and 64 hexadecimal digits",
-                next_step="correct the list",
-            )
-        revoked[found[1]].add(found[2])
-    return frozenset(revoked["key"]), frozenset(revoked["bundle"])
-
-
-def refuse_writable_by_others(path: Path, *, check_owner: bool = False) -> None:
-    """Refuse a file that somebody else may change.
-
-    Raises:
-        IntegrityError: Group or others may write to it or to its folder, or it belongs to a stranger (`PE-SIGN-004`).
-    """
-    status, folder = path.stat(), path.resolve().parent.stat()
-    loose_folder = folder.st_mode & stat.S_IWOTH and not folder.st_mode & stat.S_ISVTX
-    stranger = check_owner and status.st_uid not in (0, os.geteuid())
-    if status.st_mode & _WRITABLE_BY_OTHERS or loose_folder or stranger:
-        what = "belongs to another user" if stranger else "may be changed by others"
-        raise IntegrityError(
-            "PE-SIGN-004",
-            found=f"{path} {what}",
-            expected="a file, and a folder, that only its owner may write to",
-            next_step=f"check who changed it, then chmod go-w {path}",
-        )
+        if found is not None:
+            revoked[found[1]].add(found[2].decode())
+        elif text:
+            raise _no_list(path, f"line {number} of", "'key' or 'bundle' and 64 hexadecimal digits")
+    return frozenset(revoked[b"key"]), frozenset(revoked[b"bundle"])
 
 
 def _create(path: Path, data: bytes, mode: int) -> None:
@@ -244,20 +258,20 @@ def _create(path: Path, data: bytes, mode: int) -> None:
         raise _cannot_create(path, error.strerror or str(error)) from error
 
 
-def _read_small(path: Path, largest_bytes: int) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            return stream.read(largest_bytes)
-    except OSError as error:
-        raise UsageError(
-            "PE-SIGN-001",
-            found=f"{path} cannot be read ({error.strerror})",
-            expected="a key file or a list of revocations",
-            next_step="check the path; physedge sign --new-key maker.pem makes a key",
-        ) from error
+def _cannot_read(path: Path, error: OSError) -> UsageError:
+    return UsageError(
+        "PE-SIGN-001",
+        found=f"{path} cannot be read ({error.strerror})",
+        expected="a key file or a list of revocations",
+        next_step="check the path; physedge sign --new-key maker.pem makes a key",
+    )
 
 
-def _not_a_key(path: Path, found: str, expected: str) -> UsageError:
+def _no_list(path: Path, found: str, expected: str) -> IntegrityError:
+    return IntegrityError("PE-SIGN-013", found=f"{found} {path}", expected=expected, next_step="correct the list")
+
+
+def _not_a_key(path: Path | str, found: str, expected: str) -> UsageError:
     return UsageError(
         "PE-SIGN-002", found=f"{path} holds {found}", expected=expected, next_step="name the other file of the pair"
     )

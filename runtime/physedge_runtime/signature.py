@@ -16,6 +16,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
+from physedge_runtime.edwards import has_small_order
 from physedge_runtime.errors import IntegrityError
 from physedge_runtime.keys import TrustedKey, TrustStore
 
@@ -109,7 +110,7 @@ def check_signature(
         raise _refused("PE-SIGN-010", f"{origin} was revoked", "a bundle that may still run", "install a newer release")
     parsed = parse_signature(signature, origin=origin) if signature is not None else None
     if not trust.keys:
-        return UNSIGNED if parsed is None else NOT_CHECKED
+        return told(UNSIGNED if parsed is None else NOT_CHECKED, trust.weakened)
     if parsed is None:
         raise _refused(
             "PE-SIGN-005",
@@ -120,7 +121,12 @@ def check_signature(
     key = _trusted_key(parsed, trust, origin)
     _check_days(parsed, key, origin, today or datetime.now(UTC).date())
     _check_mathematics(parsed, key, manifest, origin)
-    return f"signed by {key.name} ({key.key_id[:_SHOWN_DIGITS]})"
+    return told(f"signed by {key.name} ({key.key_id[:_SHOWN_DIGITS]})", trust.weakened)
+
+
+def told(vouched: str, weakened: tuple[str, ...]) -> str:
+    """Who vouches, and by what the device's configuration was weakened: what stands in the head of every result."""
+    return f"{vouched}; weakened by {', '.join(weakened)}" if weakened else vouched
 
 
 def _trusted_key(parsed: Signature, trust: TrustStore, origin: str) -> TrustedKey:
@@ -154,6 +160,8 @@ def _check_mathematics(parsed: Signature, key: TrustedKey, manifest: bytes, orig
 
     message = signed_message(manifest, parsed.key_id, parsed.not_after)
     try:
+        if has_small_order(parsed.signature[:32]):  # OpenSSL takes it, libsodium does not
+            raise ValueError("a signature whose point has a small order")
         Ed25519PublicKey.from_public_bytes(key.public).verify(parsed.signature, message)
     except (InvalidSignature, ValueError) as error:
         raise _refused(

@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from physedge_runtime.bundle import write_atomically
 from physedge_runtime.errors import IntegrityError, UsageError
-from physedge_runtime.keys import refuse_writable_by_others
+from physedge_runtime.guarded_files import refuse_changeable
 from physedge_runtime.manifest import Sha256, canonical_json
 
 SlotName = Literal["a", "b"]
@@ -115,7 +115,7 @@ def read_state(folder: Path) -> SlotState:
     path = folder / _STATE
     if not path.exists():
         return SlotState()
-    refuse_writable_by_others(path, check_owner=True)
+    refuse_changeable(path)
     try:
         data = path.read_bytes()
         state = SlotState.model_validate_json(data)

@@ -187,7 +187,7 @@ def test_the_devices_configuration_counts_where_no_trust_is_named(
     with pytest.raises(IntegrityError, match="PE-SIGN-005"):
         native.read(unsigned)
     device.write_text('[trust]\nkey = ["maker.pub"]\n')
-    with pytest.raises(UsageError, match="PE-SIGN-014"):
+    with pytest.raises(IntegrityError, match="PE-SIGN-014"):
         native.read(path)
     device.write_text("")
     device.chmod(0o666)

@@ -102,17 +102,19 @@ typedef struct physedge_trust physedge_trust;
 
 /* Believes anybody until a key is added; from then on one of the keys must have signed. */
 PHYSEDGE_API physedge_status physedge_trust_create(physedge_trust **trust, physedge_error *error);
-/* Add the 32 bytes of an Ed25519 key. `not_after` is its last day "YYYY-MM-DD" (UTC), or NULL for ever. */
+/* Add the 32 bytes of an Ed25519 key. `not_after` is its last day "YYYY-MM-DD" (UTC), or NULL for ever. PE-SIGN-002 for
+ * a key under which anybody could sign. */
 PHYSEDGE_API physedge_status physedge_trust_add_key(physedge_trust *trust, const char *name,
                                                     const uint8_t public_key[32], const char *not_after,
                                                     physedge_error *error);
-/* Add NAME.pub, PEM; nobody but its owner may be able to write to it. PE-SIGN-001, 002, 004. */
+/* Add NAME.pub, PEM. It, every folder and every link on the way to it belong to root or to this user, and nobody else
+ * may write to them. PE-SIGN-001, 002, 004. */
 PHYSEDGE_API physedge_status physedge_trust_add_key_file(physedge_trust *trust, const char *path, const char *not_after,
                                                          physedge_error *error);
 /* Add a list of revocations: lines "key HEX64" and "bundle HEX64". PE-SIGN-001, 004, 013. */
 PHYSEDGE_API physedge_status physedge_trust_add_revocations(physedge_trust *trust, const char *path,
                                                             physedge_error *error);
-/* Add keys and revocations of a device.toml. PE-SIGN-001, 002, 004, 013, 014. */
+/* Add keys and revocations of a device.toml. PE-SIGN-004, 013, 014. */
 PHYSEDGE_API physedge_status physedge_trust_add_device(physedge_trust *trust, const char *path, physedge_error *error);
 /* Judge expiry by this day "YYYY-MM-DD" instead of the machine's clock. */
 PHYSEDGE_API physedge_status physedge_trust_set_today(physedge_trust *trust, const char *today, physedge_error *error);
@@ -135,8 +137,9 @@ typedef struct physedge_bundle_info {
 } physedge_bundle_info;
 
 /* Read a bundle with distrust: size, zip form, names, canonical bytes, signature, manifest, hash of every entry.
- * Where `trust` is NULL the device's configuration counts as in Python: the file that PHYSEDGE_DEVICE names, else
- * /etc/physedge/device.toml, else anybody. PE-BUNDLE-001 to 015, PE-SIGN-005 to 010. */
+ * Where `trust` is NULL the device's configuration counts as in Python: /etc/physedge/device.toml; only where nothing lies
+ * there, or it allows that, the file that PHYSEDGE_DEVICE names; else anybody. PE-BUNDLE-001 to 015, PE-SIGN-004 to 010,
+ * 013, 014, 016. */
 PHYSEDGE_API physedge_status physedge_bundle_read(const char *path, const physedge_trust *trust,
                                                   physedge_bundle **bundle, physedge_error *error);
 /* The same from memory, which must stay as it is until the bundle is freed; `name` is for messages. */

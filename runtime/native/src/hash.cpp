@@ -13,6 +13,11 @@ std::string sha256(std::string_view data) {
     return hexadecimal(digest, sizeof digest);
 }
 
+bool is_sound_public_key(std::string_view public_key) {
+    return public_key.size() == crypto_core_ed25519_BYTES &&
+           crypto_core_ed25519_is_valid_point(reinterpret_cast<const unsigned char*>(public_key.data())) == 1;
+}
+
 bool verify_ed25519(std::string_view public_key, std::string_view message, std::string_view signature) {
     // May be called any number of times from any thread; without it the library's choice of code is not made.
     if (sodium_init() < 0)

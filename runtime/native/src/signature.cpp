@@ -97,7 +97,8 @@ std::string check_signature(std::string_view manifest, std::optional<std::string
                "install a newer release");
     std::optional<Signature> signature;
     if (entry) signature = parse_signature(*entry, origin);
-    if (trust.keys.empty()) return signature ? "signature not checked" : "unsigned";
+    std::string weakened = trust.weakened.empty() ? "" : "; weakened by " + trust.weakened;
+    if (trust.keys.empty()) return (signature ? "signature not checked" : "unsigned") + weakened;
     if (!signature)
         refuse(PHYSEDGE_INTEGRITY, "PE-SIGN-005", origin + " is not signed", "the signature of " + names(trust),
                "have it signed with physedge sign");
@@ -122,7 +123,7 @@ std::string check_signature(std::string_view manifest, std::optional<std::string
     if (!verify_ed25519(key->public_key, message, signature->bytes))
         refuse(PHYSEDGE_INTEGRITY, "PE-SIGN-008", "the signature of " + origin + " does not belong to its manifest",
                "what " + key->name + " signed", "do not use it; ask its maker");
-    return "signed by " + key->name + " (" + key->key_id.substr(0, shown_digits) + ")";
+    return "signed by " + key->name + " (" + key->key_id.substr(0, shown_digits) + ")" + weakened;
 }
 
 }  // namespace physedge

@@ -31,6 +31,9 @@ struct TrustStore {
     std::set<std::string> revoked_keys;
     std::set<std::string> revoked_bundles;
     std::optional<Day> today;
+    std::string root;               // where the device's bundles are installed; "" without a configuration
+    std::set<std::string> allowed;  // options that may weaken the configuration
+    std::string weakened;           // by what it was weakened; "" for nothing
 
     const TrustedKey* find(const std::string& key_id) const;
     void add_key(std::string name, std::string public_key, std::optional<Day> not_after);
@@ -39,7 +42,9 @@ struct TrustStore {
     void add_device(const std::string& path);
 };
 
-// What the configuration of this machine demands; anybody where there is none.
+// What the configuration of this machine demands; anybody where there is none. Only where nothing lies at `configured`,
+// PHYSEDGE_DEVICE may name another one.
+TrustStore device_trust(const std::string& configured);
 TrustStore device_trust();
 
 }  // namespace physedge
