@@ -49,3 +49,37 @@ def test_an_interlaced_video_is_deinterlaced_unless_asked_not_to(
     assert "interlaced video, left as it is" in capsys.readouterr().err
     assert run(bundle, source, "--deinterlace", "weave") == 2
     assert "PE-STREAM-007" in capsys.readouterr().err
+
+
+def test_camera_settings_need_a_camera(write_tiny: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = encode(tmp_path / "a.mp4", woven(2))
+    assert run(write_tiny(), source, "--size", "1920x1080") == 2
+    assert "PE-RUN-006" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as ended:
+        main(
+            ["run", "--camera", "99", "--size", "1920x1080", "--rate", "60", "--format", "MJPG", "--control", "gain=3"]
+        )
+    assert ended.value.code == 5
+    assert "PE-SRC-001: camera 99 is not there" in capsys.readouterr().err
+
+
+def test_doctor_lists_cameras_with_their_formats(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from physedge_runtime.sources import v4l2
+
+    modes = (v4l2.CameraMode(format="MJPG", width=1920, height=1080, rates_hz=(60.0, 30.0)),)
+    monkeypatch.setattr(v4l2, "list_cameras", lambda: [(2, "HD Endoscope", modes)])
+    with pytest.raises(SystemExit) as ended:
+        main(["doctor", "--json"])
+    assert ended.value.code == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out)["cameras"] == [
+        {
+            "number": 2,
+            "name": "HD Endoscope",
+            "modes": [{"format": "MJPG", "width": 1920, "height": 1080, "rates_hz": [60.0, 30.0]}],
+        }
+    ]
+    assert "camera 2: HD Endoscope" in told.err
+    assert "MJPG 1920x1080 at 60, 30" in told.err

@@ -5,13 +5,18 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import platform
-from dataclasses import dataclass
-from typing import Annotated
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from physedge.cli.console import emit, say
 from physedge_runtime.device import this_device
+from physedge_runtime.plain_text import plain_text
+
+if TYPE_CHECKING:
+    from physedge_runtime.sources.v4l2 import CameraMode
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +28,8 @@ class _Part:
 
 
 _PARTS = (
-    _Part("camera and video", "opencv-python-headless", "cv2", "camera"),
+    _Part("cameras, drawing", "opencv-python-headless", "cv2", "camera"),
+    _Part("video files and URLs", "av", "av", "camera"),
     _Part("engine OpenVINO", "openvino", "openvino", "openvino"),
     _Part("engine TensorRT-RTX", "tensorrt-rtx-cu13-bindings", "tensorrt_rtx_bindings", "tensorrt"),
     _Part("export", "torch", "torch", "export"),
@@ -49,6 +55,7 @@ def doctor(
     from rich.table import Table
 
     from physedge_runtime.engines import ENGINES
+    from physedge_runtime.sources.v4l2 import list_cameras
 
     device = this_device()
     versions = {part.package: _version(part) for part in _PARTS}
@@ -58,6 +65,7 @@ def doctor(
         f"{device}, {device.memory_bytes / 2**30:.1f} GiB memory",
         _int8_sentence(device.has_int8_dot_product),
         "engines here: " + ", ".join(name for name, here in engines.items() if here),
+        *_camera_lines(cameras := list_cameras()),
         json_output=json_output,
     )
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -81,10 +89,24 @@ def doctor(
             "memory_bytes": device.memory_bytes,
             "system": device.system,
             "engines": engines,
+            "cameras": [
+                {"number": number, "name": name, "modes": [asdict(mode) for mode in modes]}
+                for number, name, modes in cameras
+            ],
             "packages": versions,
         },
         json_output,
     )
+
+
+def _camera_lines(cameras: Sequence[tuple[int, str, Sequence[CameraMode]]]) -> list[str]:
+    if not cameras:
+        return ["cameras here: none that Video4Linux shows"]
+    lines = []
+    for number, name, modes in cameras:
+        lines.append(f"camera {number}: {plain_text(name)}, set with --camera {number} --size --rate --format")
+        lines += [f"    {mode}" for mode in modes]
+    return lines
 
 
 def _int8_sentence(has_dot_product: bool) -> str:

@@ -23,8 +23,12 @@ from physedge.cli.options import (
 from physedge_runtime.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from physedge_runtime.output_file import Existing, OutputFile
     from physedge_runtime.sinks.base import Sink
+    from physedge_runtime.sources.base import Source
+    from physedge_runtime.sources.camera_settings import CameraSettings
     from physedge_runtime.stream import StreamEvent
 
 _INTERRUPTED = 130
@@ -37,6 +41,12 @@ def run(
         typer.Option("--source", help="A file, a folder, a URL, or a scheme; repeated: several streams, one engine."),
     ] = None,
     camera: Annotated[int | None, typer.Option("--camera", min=0, help="Number of a camera.")] = None,
+    size: Annotated[str | None, typer.Option("--size", help="Of the camera's picture: WIDTHxHEIGHT.")] = None,
+    rate: Annotated[float | None, typer.Option("--rate", help="Pictures a second of the camera.")] = None,
+    pixel_format: Annotated[str | None, typer.Option("--format", help="Of the camera: MJPG, YUYV ...")] = None,
+    control: Annotated[
+        list[str] | None, typer.Option("--control", help="Of the camera: exposure=120, gain=auto ...; may be repeated.")
+    ] = None,
     bundle: Annotated[
         Path | None, typer.Option("--bundle", help="NAME.physedge; the project's or the demo's if not said.")
     ] = None,
@@ -95,6 +105,7 @@ def run(
     from physedge_runtime.sinks.serve import ServeSink
     from physedge_runtime.sinks.table import open_sink, sink_text
     from physedge_runtime.sources.base import Deinterlacing
+    from physedge_runtime.sources.camera_settings import parse_camera_settings
     from physedge_runtime.sources.deinterlace import parse_deinterlace
     from physedge_runtime.sources.spaced import SpacedSource
     from physedge_runtime.sources.table import open_source
@@ -108,6 +119,8 @@ def run(
     for one in sources:
         if isinstance(one, Deinterlacing):
             one.deinterlace_by(parse_deinterlace(deinterlace))
+    asked = parse_camera_settings(size=size, rate_hz=rate, pixel_format=pixel_format, controls=control or ())
+    _ask_cameras(sources, asked)
     if pixel_mm is not None:
         sources = [SpacedSource(one, pixel_mm) for one in sources]
     sinks = [[sink_text(text, number) for text in texts] for number in range(1, len(sources) + 1)]
@@ -187,6 +200,21 @@ def _source_texts(sources: list[str] | None, camera: int | None) -> list[str]:
             next_step="give --camera 0, or --source FILE, DIR or URL",
         )
     return sources or [str(camera)]
+
+
+def _ask_cameras(sources: Sequence[Source], settings: CameraSettings) -> None:
+    from physedge_runtime.sources.camera import CameraSource
+
+    cameras = [source for source in sources if isinstance(source, CameraSource)]
+    if not settings.is_empty and not cameras:
+        raise UsageError(
+            "PE-RUN-006",
+            found="--size, --rate, --format or --control without a camera of this machine",
+            expected="--camera N, or --source /dev/videoN",
+            next_step="leave them out, or name a camera",
+        )
+    for camera in cameras:
+        camera.ask_for(settings)
 
 
 def _existing(*, overwrite: bool, append: bool) -> Existing:
