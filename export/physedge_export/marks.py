@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from physedge_runtime.graph_check import FLOAT_MARK
+
 if TYPE_CHECKING:
     import onnx
 
-FLOAT_KEY = "physedge.float"
+FLOAT_KEY = FLOAT_MARK
 """Node property: present on every node that must be computed in floating point, whatever the precision around it."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from physedge_export.canonical import canonical
 from physedge_export.marks import FLOAT_KEY
 from physedge_runtime.errors import BuildError
 
@@ -58,7 +59,7 @@ def checked_bytes(model: onnx.ModelProto) -> bytes:
             expected="the same answer for the same frame",
             next_step="take dropout and noise out of evaluation mode",
         )
-    data: bytes = model.SerializeToString(deterministic=True)
+    data = canonical(model.SerializeToString(deterministic=True))
     try:
         onnx.checker.check_model(data, full_check=True)
     except Exception as error:

@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from physedge_runtime import graph_check, ir
+from physedge_runtime import graph_check, graph_nodes, graph_wire, ir
 from physedge_runtime.manifest import OLDEST_SCHEMA_VERSION, SCHEMA_VERSION, Manifest
 
 SOURCES = Path(__file__).parent / "src"
@@ -50,18 +50,66 @@ def schema_text() -> str:
     )
 
 
+def messages_text() -> str:
+    """Content of `graph_messages.inc`: the fields of ONNX's messages, as `Rule` of graph_wire.cpp."""
+    names = {name: name.replace(" ", "_") for name in graph_wire.MESSAGES}
+    lines = [
+        _HEAD,
+        f"constexpr std::size_t most_fields = {graph_wire.MOST_FIELDS};",
+        f"constexpr std::size_t most_text_bytes = {graph_wire.MOST_TEXT_BYTES};",
+    ]
+    lines += [f"extern const MessageRules {name}_rules;" for name in names.values()]
+    for message, fields in graph_wire.MESSAGES.items():
+        lines.append(f"constexpr Rule {names[message]}_fields[] = {{  // by number")
+        for number, rule in sorted(fields.items()):
+            if rule.kind is None:
+                assert rule.refused is not None
+                told = ", ".join(json.dumps(part) for part in rule.refused)
+                lines.append(f"    refused({number}, {told}),")
+                continue
+            kind = "real" if rule.kind.what == "float" else rule.kind.what
+            what = "message" if kind in names else kind
+            inner = f"&{names[kind]}_rules" if kind in names else "nullptr"
+            many = "true" if rule.many else "false"
+            lines.append(f'    read({number}, "{rule.name}", {rule.kind.wire}, What::{what}, {many}, {inner}),')
+        lines += [
+            "};",
+            f'const MessageRules {names[message]}_rules = {{"{message}", {names[message]}_fields, '
+            f"std::size({names[message]}_fields)}};",
+        ]
+    return "\n".join([*lines, ""])
+
+
+def numbers_text() -> str:
+    """Content of `graph_fields.inc`: the numbers of the fields that are read, by message and name."""
+    lines = [_HEAD]
+    for message, fields in graph_wire.MESSAGES.items():
+        named = ", ".join(f"{rule.name} = {number}" for number, rule in sorted(fields.items()) if rule.kind is not None)
+        lines.append(f"namespace {message.replace(' ', '_')}_field {{ enum Number : unsigned {{ {named} }}; }}")
+    return "\n".join([*lines, ""])
+
+
 def operators_text() -> str:
     """Content of `operators.inc`."""
     names = sorted(graph_check.OPERATORS)
-    kinds = graph_check._BITS
+    kinds = graph_check.BITS
+    constants = {
+        "std::uint64_t most_elements": graph_check.MOST_ELEMENTS,
+        "std::size_t most_nodes": graph_check.MOST_NODES,
+        "std::size_t most_axes": graph_check.MOST_AXES,
+        "std::int64_t oldest_opset": graph_check.OLDEST_OPSET,
+        "std::int64_t newest_opset": graph_check.NEWEST_OPSET,
+        "std::int64_t oldest_ir": graph_check.OLDEST_IR,
+        "std::int64_t newest_ir": graph_check.NEWEST_IR,
+        "std::int64_t most_padding": graph_check._MOST_PADDING,
+        "std::size_t short_bytes": graph_check._SHORT_BYTES,
+        "std::int64_t int64_kind": graph_check._INT64,
+    }
     return "\n".join(
         [
             _HEAD,
-            f"constexpr std::uint64_t most_elements = {graph_check.MOST_ELEMENTS};",
-            f"constexpr std::size_t most_nodes = {graph_check.MOST_NODES};",
-            f"constexpr std::int64_t most_padding = {graph_check._MOST_PADDING};",
-            f"constexpr std::size_t short_bytes = {graph_check._SHORT_BYTES};",
-            f"constexpr std::int64_t int64_kind = {graph_check._INT64};",
+            *(f"constexpr {name} = {value};" for name, value in constants.items()),
+            f'constexpr std::string_view float_mark = "{graph_check.FLOAT_MARK}";',
             "// Bits an element of TensorProto.DataType; 0 for what is no number.",
             "constexpr unsigned char kind_bits[] = {"
             + ", ".join(str(kinds.get(kind, 0)) for kind in range(max(kinds) + 1))
@@ -72,6 +120,40 @@ def operators_text() -> str:
             "};",
             "constexpr std::string_view operators[] = {  // sorted",
             *(f'    "{name}",' for name in names),
+            "};",
+            "",
+        ]
+    )
+
+
+def schemas_text() -> str:
+    """Content of `operator_schemas.inc`: as `Schema` of graph_nodes.cpp, by name and operator set."""
+    attributes, lines = list[str](), list[str]()
+    for name, versions in sorted(graph_nodes.schemas().items()):
+        for one in versions:
+            place = len(attributes)
+            attributes += [
+                f"    {{\"{key}\", '{letter}', {'true' if key in one.required else 'false'}}},"
+                for key, letter in one.attributes.items()
+            ]
+            counts = (one.since, one.fewest_inputs, one.most_inputs, one.fewest_outputs, one.most_outputs, place)
+            lines.append(f'    {{"{name}", {", ".join(map(str, counts))}, {len(one.attributes)}}},')
+    types = [
+        f"    {{{number}, '{letter}', attribute_field::{field}}},"
+        for number, (letter, field) in graph_nodes.ATTRIBUTE_TYPES.items()
+    ]
+    return "\n".join(
+        [
+            _HEAD,
+            f"constexpr std::size_t endless = {graph_nodes.ENDLESS};",
+            "constexpr AttributeType attribute_types[] = {",
+            *types,
+            "};",
+            "constexpr AttributeRule attribute_rules[] = {",
+            *attributes,
+            "};",
+            "constexpr Schema schemas[] = {",
+            *lines,
             "};",
             "",
         ]
@@ -106,7 +188,10 @@ def ir_operators_text() -> str:
 
 FILES = {
     "manifest_schema.inc": schema_text,
+    "graph_messages.inc": messages_text,
+    "graph_fields.inc": numbers_text,
     "operators.inc": operators_text,
+    "operator_schemas.inc": schemas_text,
     "ir_operators.inc": ir_operators_text,
 }
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import exhibits
 import pytest
+from graph_exhibits import SPELLINGS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tiny_network import tiny_contents, tiny_graph
@@ -103,10 +104,11 @@ GRAPHS: dict[str, tuple[Callable[[], bytes], str]] = {
     "a huge value": (exhibits.huge_value, "PE-BUNDLE-034"),
     "a huge expansion": (exhibits.huge_expansion, "PE-BUNDLE-034"),
     "text": (exhibits.text_tensor, "PE-BUNDLE-034"),
-    "two graphs": (exhibits.two_graphs, "PE-BUNDLE-030"),
+    "two graphs": (exhibits.two_graphs, "PE-BUNDLE-036"),
     "no graph": (lambda: b"", "PE-BUNDLE-030"),
     "no ONNX": (lambda: b"\x7fELF" + bytes(60), "PE-BUNDLE-030"),
     "half a graph": (lambda: tiny_graph()[:-20], "PE-BUNDLE-030"),
+    **SPELLINGS,
 }
 
 

@@ -36,7 +36,7 @@ from physedge_calibrate.sensitivity import (
 from physedge_calibrate.tolerance import Tolerance
 from physedge_runtime.engines import EngineRequest, open_engine
 from physedge_runtime.errors import BuildError, EnvironmentFault
-from physedge_runtime.ir import pack_ir
+from physedge_runtime.ir import is_ir, pack_ir
 from physedge_runtime.manifest import canonical_json
 
 if TYPE_CHECKING:
@@ -128,6 +128,9 @@ class _Bench:
 
     def add(self, entry: str, data: bytes, method: str, written_share: float) -> None:
         """A candidate; its share of MACs in INT8 is the engine's own account where the engine gives one."""
+        from physedge_export.canonical import canonical
+
+        data = data if is_ir(data) else canonical(data)
         share = written_share
         if self.engine == "openvino":
             share = executed_int8_share(data, {count.node: count.macs for count in mac_counts(self.traced.model)})

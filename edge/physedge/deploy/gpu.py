@@ -30,19 +30,21 @@ def half_graph(traced: TracedGraph, module: nn.Module | None, spec: ModelSpec) -
     """
     from physedge.deploy.golden import golden_frames
     from physedge_export import half
+    from physedge_export.canonical import canonical
     from physedge_export.parity import check_parity
     from physedge_export.targets.tensorrt import HALF_ENTRY
 
     halved = half.half_graph(traced, spec)
     if module is not None:
         check_parity(module, spec, halved.model, golden_frames(spec)[:1], precision="fp16")
-    return Graph(entry=HALF_ENTRY, precision="fp16", data=halved.model)
+    return Graph(entry=HALF_ENTRY, precision="fp16", data=canonical(halved.model))
 
 
 def signed_graph(traced: TracedGraph, calibration: Calibration) -> tuple[Graph, QuantizedModel]:
     """The symmetric Q/DQ graph and how it was made."""
     from physedge_calibrate.quantize import quantize_signed
+    from physedge_export.canonical import canonical
     from physedge_export.targets.tensorrt import SIGNED_ENTRY
 
     quantised = quantize_signed(traced.model, calibration.inputs, input_name="frame", float_nodes=traced.float_nodes)
-    return Graph(entry=SIGNED_ENTRY, precision="int8", data=quantised.model), quantised
+    return Graph(entry=SIGNED_ENTRY, precision="int8", data=canonical(quantised.model)), quantised

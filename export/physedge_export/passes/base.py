@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from physedge_export.canonical import canonical
 from physedge_export.graph import Progress, silent
 from physedge_export.marks import float_nodes, is_float
 from physedge_runtime.errors import BuildError
@@ -111,7 +112,7 @@ def run_passes(
         return model, PassReport(changed=changed, nodes_before=before, nodes_after=before, deviation=0.0)
     del work.graph.value_info[:]
     work = onnx.shape_inference.infer_shapes(work, strict_mode=True, data_prop=True)
-    data: bytes = work.SerializeToString(deterministic=True)
+    data = canonical(work.SerializeToString(deterministic=True))
     deviation = largest_deviation(model, data)
     if not deviation <= most_deviation:
         raise _broken(", ".join(name for name, count in changed.items() if count), f"answers differ by {deviation:.1e}")

@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "graph_nodes.hpp"
+#include "graph_wire.hpp"
 #include "ir_check.hpp"
 #include "refusal.hpp"
 #include "text.hpp"
@@ -17,95 +19,9 @@ namespace {
 
 #include "operators.inc"
 
-using Wide = unsigned __int128;
-
-struct Broken {
-    std::string why;
-};
-
-// One field of a message: an integer or bytes.
-struct Field {
-    std::uint64_t number;
-    unsigned wire;
-    std::uint64_t integer;
-    std::string_view bytes;
-
-    bool is_integer() const { return wire == 0; }
-    std::string_view message() const {
-        if (is_integer()) throw Broken{"an integer where a message should be"};
-        return bytes;
-    }
-};
-
-std::uint64_t varint(std::string_view data, std::size_t& position) {
-    std::uint64_t value = 0;
-    for (int shift = 0; shift < 70; shift += 7) {
-        if (position >= data.size()) throw Broken{"an integer runs past its end"};
-        auto byte = static_cast<unsigned char>(data[position++]);
-        if (shift < 64) value |= static_cast<std::uint64_t>(byte & 0x7F) << shift;
-        if (byte < 0x80) return value;
-    }
-    throw Broken{"an integer of more than ten bytes"};
-}
-
-class Fields {
-public:
-    explicit Fields(std::string_view data) : data_(data) {}
-
-    bool next(Field& field) {
-        if (position_ >= data_.size()) return false;
-        std::uint64_t key = varint(data_, position_);
-        field = {key >> 3, static_cast<unsigned>(key & 7), 0, {}};
-        if (field.number == 0) throw Broken{"a field without a number"};
-        if (field.wire == 0) {
-            field.integer = varint(data_, position_);
-            return true;
-        }
-        std::uint64_t size;
-        if (field.wire == 2)
-            size = varint(data_, position_);
-        else if (field.wire == 1 || field.wire == 5)
-            size = field.wire == 1 ? 8 : 4;
-        else
-            throw Broken{"wire type " + std::to_string(field.wire)};
-        if (size > data_.size() - position_) throw Broken{"a field runs past its end"};
-        field.bytes = data_.substr(position_, static_cast<std::size_t>(size));
-        position_ += static_cast<std::size_t>(size);
-        return true;
-    }
-
-private:
-    std::string_view data_;
-    std::size_t position_ = 0;
-};
-
-// The signed integers of a field, packed or not.
-void add_integers(const Field& field, std::vector<std::int64_t>& values) {
-    if (field.is_integer()) return values.push_back(static_cast<std::int64_t>(field.integer));
-    if (field.wire != 2) throw Broken{"a fixed number where an integer should be"};
-    if (field.bytes.empty()) values.push_back(0);
-    for (std::size_t position = 0; position < field.bytes.size();)
-        values.push_back(static_cast<std::int64_t>(varint(field.bytes, position)));
-}
-
 unsigned bits_of(std::int64_t kind) {
     return kind >= 0 && kind < static_cast<std::int64_t>(sizeof kind_bits) ? kind_bits[kind] : 0;
 }
-
-// A product that stays at the limit where it would grow beyond it.
-class Product {
-public:
-    void times(std::uint64_t factor) {
-        value_ *= factor;
-        if (value_ > limit) value_ = factor == 0 ? 0 : limit;
-    }
-    bool is_too_large() const { return value_ > static_cast<Wide>(most_elements); }
-    std::uint64_t value() const { return static_cast<std::uint64_t>(value_); }
-
-private:
-    static constexpr Wide limit = Wide{1} << 62;
-    Wide value_ = 1;
-};
 
 std::string shown(const std::vector<std::int64_t>& dims) {
     std::string text;
@@ -114,211 +30,147 @@ std::string shown(const std::vector<std::int64_t>& dims) {
     return text + (dims.size() > 6 ? " ..." : "");
 }
 
-struct Tensor {
-    std::string_view name;
-    std::vector<std::int64_t> values;  // of a short list of int64
+// A product of sides that are each within the limits; it stays beyond the limit once it is.
+class Product {
+public:
+    void times(std::int64_t factor) {
+        value_ *= static_cast<std::uint64_t>(factor);
+        if (value_ > most_elements && factor != 0) value_ = most_elements + 1;
+    }
+    std::uint64_t value() const { return value_; }
+
+private:
+    std::uint64_t value_ = 1;
 };
+
+// How many elements a shape has that is within the limits.
+std::uint64_t elements_of(const std::vector<std::int64_t>& dims, const char* what) {
+    bool are_sides = dims.size() <= most_axes && std::all_of(dims.begin(), dims.end(), [](std::int64_t side) {
+        return side >= 0 && side <= static_cast<std::int64_t>(most_elements);
+    });
+    Product elements;
+    if (are_sides)
+        for (std::int64_t side : dims) elements.times(side);
+    if (!are_sides || elements.value() > most_elements)
+        throw NotAllowed{"PE-BUNDLE-034", std::string(what) + " of the shape " + shown(dims), "a shape within the limits"};
+    return elements.value();
+}
+
+// What is remembered of a tensor: if it is a short list of int64, its values.
+std::vector<std::int64_t> check_tensor(const Message& tensor) {
+    std::int64_t kind = tensor.integer(tensor_field::data_type);
+    std::vector<std::int64_t> dims = tensor.integers(tensor_field::dims), values;
+    if (tensor.integer(tensor_field::data_location) != 0)
+        throw NotAllowed{"PE-BUNDLE-031", "a tensor whose data lies in another file", "data in the graph"};
+    if (bits_of(kind) == 0) throw NotAllowed{"PE-BUNDLE-034", "a tensor of the data type " + std::to_string(kind), "numbers"};
+    std::uint64_t elements = elements_of(dims, "a tensor");
+    const Field* raw = tensor.find(tensor_field::raw_data);
+    std::size_t held = raw == nullptr ? 0 : raw->bytes.size();
+    if (raw == nullptr || held != (elements * bits_of(kind) + 7) / 8)
+        throw NotAllowed{"PE-BUNDLE-034", "a tensor of the shape " + shown(dims) + " with " + std::to_string(held) + " bytes",
+                         "the data that it names"};
+    if (kind != int64_kind || held > short_bytes) return values;
+    values.resize(held / sizeof(std::int64_t));
+    if (held != 0) std::memcpy(values.data(), raw->bytes.data(), held);
+    return values;
+}
+
+void check_value(const Message& value) {
+    const Message* type = value.message(value_field::type);
+    const Message* kind = type == nullptr ? nullptr : type->message(type_field::tensor_type);
+    if (kind == nullptr) throw NotAllowed{"PE-BUNDLE-035", "a value that is no tensor", "tensors"};
+    std::int64_t element = kind->integer(tensor_type_field::elem_type);
+    if (bits_of(element) == 0) throw NotAllowed{"PE-BUNDLE-034", "a value of the data type " + std::to_string(element), "numbers"};
+    const Message* shape = kind->message(tensor_type_field::shape);
+    std::vector<std::int64_t> sides;
+    bool is_known = shape != nullptr;
+    if (is_known)
+        for (const Field& axis : shape->list(shape_field::dim)) {
+            const Field* side = axis.message->find(dimension_field::dim_value);
+            is_known = is_known && side != nullptr && axis.message->find(dimension_field::dim_param) == nullptr;
+            if (side != nullptr) sides.push_back(side->integer);
+        }
+    if (!is_known) throw NotAllowed{"PE-BUNDLE-034", "a value without a size", "sizes in whole numbers"};
+    elements_of(sides, "a value");
+}
+
+void check_shape(std::string_view name, const std::vector<std::int64_t>& values) {
+    Product elements;
+    bool is_wide = false;
+    for (std::int64_t value : values) {
+        is_wide = is_wide || value > most_padding || value < -most_padding;
+        if (value > 0) elements.times(std::min(value, static_cast<std::int64_t>(most_elements) + 1));
+    }
+    if (name == "Pad" ? is_wide : elements.value() > most_elements)
+        throw NotAllowed{"PE-BUNDLE-034", std::string(name) + " to " + shown(values), "a shape within the limits"};
+}
 
 class Walk {
 public:
-    explicit Walk(std::string origin) : origin_(std::move(origin)) {}
-
-    void model(std::string_view data) {
-        int graphs = 0;
-        Fields fields(data);
-        for (Field field; fields.next(field);) {
-            if (field.number == 7) {
-                graph(field.message());
-                ++graphs;
-            } else if (field.number == 20 || field.number == 25) {
-                refuse("PE-BUNDLE-035", field.number == 20 ? "training information" : "a function of its own",
-                       "one plain graph");
-            }
-        }
-        if (graphs != 1) throw Broken{std::to_string(graphs) + " graphs"};
+    void model(const Message& model) {
+        const Message* body = model.message(model_field::graph);
+        if (body == nullptr) throw NotWhole{"no graph"};
+        std::int64_t version = model.integer(model_field::ir_version);
+        if (version < oldest_ir || version > newest_ir)
+            throw NotAllowed{"PE-BUNDLE-033", "the version " + std::to_string(version) + " of ONNX's format",
+                             std::to_string(oldest_ir) + " to " + std::to_string(newest_ir)};
+        opset_ = operator_set(model.list(model_field::opset_import));
+        graph(*body);
         for (const auto& [name, input] : shapes_wanted_)
             if (auto found = values_.find(input); found != values_.end()) check_shape(name, found->second);
     }
 
 private:
-    std::string origin_;
-    std::size_t nodes_ = 0;
+    std::int64_t opset_ = 0;
     std::map<std::string_view, std::vector<std::int64_t>> values_;
     std::vector<std::pair<std::string_view, std::string_view>> shapes_wanted_;  // operator, input
 
-    [[noreturn]] void refuse(const char* identifier, const std::string& found, const std::string& expected) const {
-        physedge::refuse(PHYSEDGE_INTEGRITY, identifier, origin_ + " has " + found, expected,
-                         "do not use it; its maker exports the network without this");
+    std::int64_t operator_set(const Message::List& imported) const {
+        for (const Field& set : imported) {
+            std::string_view domain = set.message->text(operator_set_field::domain);
+            if (!domain.empty())
+                throw NotAllowed{"PE-BUNDLE-033", "operators of the domain " + quoted(domain), "operators of the ONNX standard"};
+        }
+        if (imported.size() != 1)
+            throw NotAllowed{"PE-BUNDLE-033", std::to_string(imported.size()) + " operator sets", "one"};
+        std::int64_t version = imported[0].message->integer(operator_set_field::version);
+        if (version < oldest_opset || version > newest_opset)
+            throw NotAllowed{"PE-BUNDLE-033", "the operator set " + std::to_string(version),
+                             std::to_string(oldest_opset) + " to " + std::to_string(newest_opset)};
+        return version;
     }
 
-    void graph(std::string_view data) {
-        Fields fields(data);
-        for (Field field; fields.next(field);) {
-            if (field.number == 1) {
-                node(field.message());
-            } else if (field.number == 5) {
-                Tensor found = tensor(field.message());
-                values_[found.name] = std::move(found.values);
-            } else if (field.number >= 11 && field.number <= 13) {
-                value_info(field.message());
-            } else if (field.number == 15) {
-                refuse("PE-BUNDLE-035", "a sparse tensor", "one plain graph");
-            }
-        }
+    void graph(const Message& graph) {
+        if (graph.list(graph_field::node).size() > most_nodes)
+            throw NotAllowed{"PE-BUNDLE-034", "more than " + std::to_string(most_nodes) + " nodes", "a graph within the limits"};
+        for (const Field& tensor : graph.list(graph_field::initializer))
+            values_[tensor.message->text(tensor_field::name)] = check_tensor(*tensor.message);
+        for (unsigned values : {graph_field::input, graph_field::output, graph_field::value_info})
+            for (const Field& value : graph.list(values)) check_value(*value.message);
+        for (const Field& one : graph.list(graph_field::node)) node(*one.message);
     }
 
-    void node(std::string_view data) {
-        std::vector<std::string_view> inputs;
-        std::string_view output, name, domain;
-        bool has_output = false, has_constant = false;
-        Tensor constant;
-        Fields fields(data);
-        for (Field field; fields.next(field);) {
-            if (field.number == 1) {
-                inputs.push_back(field.message());
-            } else if (field.number == 2) {
-                std::string_view found = field.message();
-                if (!std::exchange(has_output, true)) output = found;
-            } else if (field.number == 4) {
-                name = field.message();
-            } else if (field.number == 5) {
-                has_constant = attribute(field.message(), constant) || has_constant;
-            } else if (field.number == 7) {
-                domain = field.message();
-            }
-        }
-        if (++nodes_ > most_nodes)
-            refuse("PE-BUNDLE-034", "more than " + std::to_string(most_nodes) + " nodes", "a graph within the limits");
-        if (!domain.empty() && domain != "ai.onnx")
-            refuse("PE-BUNDLE-033", "the operator " + quoted(name) + " of the domain " + quoted(domain),
-                   "operators of the ONNX standard");
+    void node(const Message& node) {
+        std::string_view name = node.text(node_field::op_type), domain = node.text(node_field::domain);
+        if (!domain.empty())
+            throw NotAllowed{"PE-BUNDLE-033", "the operator " + quoted(name) + " of the domain " + quoted(domain),
+                             "operators of the ONNX standard"};
         if (!std::binary_search(std::begin(operators), std::end(operators), name))
-            refuse("PE-BUNDLE-032", "the operator " + quoted(name), "operators that docs/security.md lists");
-        if (has_constant && has_output) values_[output] = std::move(constant.values);
+            throw NotAllowed{"PE-BUNDLE-032", "the operator " + quoted(name), "operators that docs/security.md lists"};
+        for (const Field& note : node.list(node_field::metadata_props))
+            if (note.message->text(note_field::key) != float_mark) throw NotCanonical{"a note of another program at a node"};
+        check_node(node, opset_);
+        Message::List inputs = node.list(node_field::input), outputs = node.list(node_field::output);
+        const Field* constant = nullptr;
+        std::vector<std::int64_t> values;
+        for (const Field& attribute : node.list(node_field::attribute))
+            if (const Field* tensor = attribute.message->find(attribute_field::t)) {
+                values = check_tensor(*tensor->message);
+                constant = tensor;
+            }
+        if (constant != nullptr && outputs.size() != 0) values_[outputs[0].bytes] = std::move(values);
         for (const auto& [wanted, place] : shape_inputs)
-            if (wanted == name && place < inputs.size()) shapes_wanted_.emplace_back(name, inputs[place]);
-    }
-
-    bool attribute(std::string_view data, Tensor& constant) {
-        bool has_tensor = false;
-        Fields fields(data);
-        for (Field field; fields.next(field);) {
-            if (field.number == 5 || field.number == 10) {
-                constant = tensor(field.message());
-                has_tensor = true;
-            } else if (field.number == 6 || field.number == 11 || field.number == 22 || field.number == 23) {
-                refuse("PE-BUNDLE-035", "a graph or a sparse tensor inside a node", "one plain graph");
-            }
-        }
-        return has_tensor;
-    }
-
-    Tensor tensor(std::string_view data) {
-        std::vector<std::int64_t> dims, numbers;
-        Tensor found;
-        std::int64_t kind = 0;
-        bool has_raw = false;
-        std::string_view raw;
-        std::uint64_t typed_bytes = 0;
-        Fields fields(data);
-        for (Field field; fields.next(field);) {
-            switch (field.number) {
-                case 1: add_integers(field, dims); break;
-                case 2:
-                    numbers.clear();
-                    add_integers(field, numbers);
-                    kind = numbers[0];
-                    break;
-                case 8: found.name = field.message(); break;
-                case 9:
-                    raw = field.message();
-                    has_raw = true;
-                    break;
-                case 4: case 5: case 7: case 10: case 11:
-                    typed_bytes += field.is_integer() ? 1 : field.bytes.size();
-                    if (field.number == 7 && typed_bytes <= short_bytes) add_integers(field, found.values);
-                    break;
-                case 13: external();
-                case 14:
-                    if (!field.is_integer() || field.integer != 0) external();
-                    break;
-                default: break;
-            }
-        }
-        check_size(dims, kind, has_raw, has_raw ? raw.size() : typed_bytes);
-        if (kind != int64_kind) found.values.clear();
-        if (kind == int64_kind && has_raw && raw.size() <= short_bytes) {
-            found.values.assign(raw.size() / 8, 0);
-            std::memcpy(found.values.data(), raw.data(), found.values.size() * 8);
-        }
-        return found;
-    }
-
-    [[noreturn]] void external() const {
-        refuse("PE-BUNDLE-031", "a tensor whose data lies in another file", "data in the graph");
-    }
-
-    void check_size(const std::vector<std::int64_t>& dims, std::int64_t kind, bool has_raw, std::uint64_t held) const {
-        unsigned bits = bits_of(kind);
-        if (bits == 0) refuse("PE-BUNDLE-034", "a tensor of the data type " + std::to_string(kind), "numbers");
-        Product elements;
-        bool is_negative = false;
-        for (std::int64_t side : dims) {
-            is_negative = is_negative || side < 0;
-            elements.times(static_cast<std::uint64_t>(std::max<std::int64_t>(side, 0)));
-        }
-        if (is_negative || elements.is_too_large())
-            refuse("PE-BUNDLE-034", "a tensor of the shape " + shown(dims), "a shape within the limits");
-        // Typed fields take at least one byte an element, or half of one for two packed together.
-        std::uint64_t wanted = (elements.value() * (has_raw ? bits : std::min(bits, 8u)) + 7) / 8;
-        if (has_raw ? held != wanted : held < wanted)
-            refuse("PE-BUNDLE-034",
-                   "a tensor of the shape " + shown(dims) + " with " + std::to_string(held) + " bytes",
-                   "the data that it names");
-    }
-
-    void value_info(std::string_view data) {
-        Fields fields(data);
-        for (Field kind; fields.next(kind);) {
-            if (kind.number != 2) continue;
-            Fields types(kind.message());
-            for (Field type; types.next(type);) {
-                if (type.number != 1) refuse("PE-BUNDLE-035", "a value that is no tensor", "tensors");
-                Fields parts(type.message());
-                for (Field part; parts.next(part);)
-                    if (part.number == 2) declared_shape(part.message());
-            }
-        }
-    }
-
-    void declared_shape(std::string_view data) {
-        std::vector<std::int64_t> dims;
-        Product elements;
-        bool is_huge = false;
-        Fields fields(data);
-        for (Field field; fields.next(field);) {
-            if (field.number != 1) continue;
-            Fields parts(field.message());
-            for (Field part; parts.next(part);) {
-                if (part.number != 1 || !part.is_integer()) continue;
-                is_huge = is_huge || part.integer >> 63 != 0;
-                dims.push_back(static_cast<std::int64_t>(part.integer));
-                elements.times(part.integer);
-            }
-        }
-        if (is_huge || elements.is_too_large())
-            refuse("PE-BUNDLE-034", "a value of the shape " + shown(dims), "a shape within the limits");
-    }
-
-    void check_shape(std::string_view name, const std::vector<std::int64_t>& values) const {
-        Product elements;
-        bool is_wide = false;
-        for (std::int64_t value : values) {
-            is_wide = is_wide || value > most_padding || value < -most_padding;
-            if (value > 0) elements.times(static_cast<std::uint64_t>(value));
-        }
-        if (name == "Pad" ? is_wide : elements.is_too_large())
-            refuse("PE-BUNDLE-034", std::string(name) + " to " + shown(values), "a shape within the limits");
+            if (wanted == name && place < inputs.size()) shapes_wanted_.emplace_back(name, inputs[place].bytes);
     }
 };
 
@@ -327,10 +179,16 @@ private:
 void check_graph(std::string_view graph, const std::string& origin) {
     if (is_ir(graph)) return check_ir(graph, origin);
     try {
-        Walk(origin).model(graph);
-    } catch (const Broken& broken) {
+        Walk().model(read_model(graph));
+    } catch (const NotWhole& broken) {
         refuse_bundle("PE-BUNDLE-030", origin + " is no whole ONNX graph (" + broken.why + ")",
                       "the graph that physedge export wrote");
+    } catch (const NotCanonical& other) {
+        refuse(PHYSEDGE_INTEGRITY, "PE-BUNDLE-036", origin + " is not in the form that physedge writes (" + other.why + ")",
+               "known fields only, each spelled in one way", "export the network again with this physedge");
+    } catch (const NotAllowed& part) {
+        refuse(PHYSEDGE_INTEGRITY, part.identifier.c_str(), origin + " has " + part.found, part.expected,
+               "do not use it; its maker exports the network without this");
     }
 }
 

@@ -1,0 +1,124 @@
+"""A graph has one spelling: what a reader would skip, merge or read otherwise is refused; what is taken is whole."""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import exhibits
+import onnx
+import pytest
+from graph_edits import graph_edits
+from graph_exhibits import SPELLINGS
+from hypothesis import given, settings
+from tiny_network import tiny_graph
+
+from physedge_runtime.errors import IntegrityError
+from physedge_runtime.graph_check import OPERATORS, check_graph
+from physedge_runtime.graph_nodes import schemas
+
+
+def told(graph: bytes) -> str:
+    """The identifier of the refusal, or `taken`."""
+    try:
+        check_graph(graph, origin="x")
+    except IntegrityError as error:
+        return error.identifier
+    return "taken"
+
+
+@pytest.mark.requirement("REQ-BUNDLE-DISTRUST")
+@pytest.mark.parametrize("name", SPELLINGS)
+def test_another_spelling_is_refused(name: str) -> None:
+    make, identifier = SPELLINGS[name]
+    graph = make()
+    started_s = time.process_time()
+    assert told(graph) == identifier
+    assert time.process_time() - started_s < 10  # the bound that docs/security.md states, wide of any machine's noise
+
+
+@pytest.mark.requirement("REQ-BUNDLE-MUTATIONS")
+@settings(max_examples=500, deadline=None, derandomize=True, database=None)
+@given(graph=graph_edits(tiny_graph()))
+def test_what_is_taken_is_what_onnx_would_write(graph: bytes) -> None:
+    """Nothing is skipped: ONNX's own library reads the same and writes the same bytes, without unknown fields."""
+    if told(graph) != "taken":
+        return
+    model = onnx.load_from_string(graph)
+    assert model.SerializeToString(deterministic=True) == graph
+    model.DiscardUnknownFields()
+    assert model.SerializeToString(deterministic=True) == graph
+    assert not any(tensor.external_data or tensor.data_location for tensor in model.graph.initializer)
+
+
+def test_operator_schemas_are_onnxs() -> None:
+    """The table that is read on a device is what ONNX's own schemas say."""
+    script = Path(__file__).parents[2] / "runtime/native/make_operator_schemas.py"
+    found = importlib.util.spec_from_file_location("make_operator_schemas", script)
+    assert found is not None
+    assert found.loader is not None
+    made = importlib.util.module_from_spec(found)
+    found.loader.exec_module(made)
+    assert made.TARGET.read_text("utf-8") == made.text(), "python runtime/native/make_operator_schemas.py"
+    assert set(schemas()) == OPERATORS
+
+
+def node(**changes: object) -> bytes:
+    """The tiny graph with its convolution changed: `inputs`, `outputs`, or attributes by name."""
+
+    def change(model: Any) -> None:
+        made = {"inputs": ["planes", "weight", "bias"], "outputs": ["logits"], **changes}
+        model.graph.node[2].CopyFrom(onnx.helper.make_node(made.pop("op_type", "Conv"), **made))
+
+    return exhibits.graph(change)
+
+
+@pytest.mark.parametrize(
+    ("changes", "identifier"),
+    [
+        ({}, "taken"),
+        ({"strides": [1, 1]}, "taken"),
+        ({"inputs": ["planes", "weight", ""]}, "taken"),
+        ({"inputs": ["planes"]}, "PE-BUNDLE-037"),
+        ({"inputs": ["planes", ""]}, "PE-BUNDLE-037"),
+        ({"inputs": []}, "PE-BUNDLE-037"),
+        ({"inputs": ["planes", "weight", "bias", "bias"]}, "PE-BUNDLE-037"),
+        ({"outputs": []}, "PE-BUNDLE-037"),
+        ({"outputs": [""]}, "PE-BUNDLE-037"),
+        ({"outputs": ["logits", "more"]}, "PE-BUNDLE-037"),
+        ({"strides": 1}, "PE-BUNDLE-037"),
+        ({"strides": [1.0]}, "PE-BUNDLE-037"),
+        ({"strides": ["1"]}, "PE-BUNDLE-037"),
+        ({"stride": [1, 1]}, "PE-BUNDLE-037"),
+        ({"op_type": "Mish", "inputs": ["planes"]}, "taken"),
+        ({"op_type": "Swish", "inputs": ["planes"]}, "PE-BUNDLE-037"),  # of a later operator set
+        ({"op_type": "Cast", "inputs": ["planes"]}, "PE-BUNDLE-037"),  # without `to`
+        ({"op_type": "Concat", "inputs": [], "axis": 1}, "PE-BUNDLE-037"),
+        ({"op_type": "Concat", "inputs": ["planes", ""], "axis": 1}, "PE-BUNDLE-037"),
+    ],
+)
+def test_operators_have_what_the_standard_gives_them(changes: dict[str, object], identifier: str) -> None:
+    assert told(node(**changes)) == identifier
+
+
+def with_attribute(change: Callable[[Any], None]) -> bytes:
+    """The tiny graph; its Transpose has the attribute `perm`."""
+    return exhibits.graph(lambda model: change(model.graph.node[1]))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda node: node.attribute.append(node.attribute[0]),
+        lambda node: node.attribute[0].ClearField("type"),
+        lambda node: node.attribute[0].__setattr__("i", 1),
+        lambda node: node.attribute[0].__setattr__("s", b"x"),
+        lambda node: node.attribute[0].ClearField("name"),
+    ],
+    ids=["twice", "no type", "a number besides", "a text besides", "no name"],
+)
+def test_an_attribute_is_one_value_of_its_type(change: Callable[[Any], None]) -> None:
+    assert told(with_attribute(change)) == "PE-BUNDLE-037"

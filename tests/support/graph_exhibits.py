@@ -1,0 +1,207 @@
+"""Graphs that are spelled so that two readers may read two things, each with the identifier of its refusal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import exhibits
+import numpy as np
+from protobuf_edits import Part, edited, spelled, varint
+from tiny_network import tiny_graph
+
+_GRAPH, _NODE, _CAST = (7,), (7, (1, 3)), (7, (1, 0))
+_TENSOR, _OUTPUT_SHAPE = (7, (5, 0)), (7, 12, 2, 1, 2)
+_EXTERNAL = spelled([Part(1, 2, b"location"), Part(2, 2, b"passwd")])
+
+
+def with_field(path: tuple[Any, ...], part: Part, *, at_end: bool = True) -> Callable[[], bytes]:
+    """The tiny graph with one field more in one of its messages."""
+    return lambda: edited(tiny_graph(), path, lambda message: [*message, part] if at_end else [part, *message])
+
+
+def hidden(path: tuple[Any, ...], number: int, value: bytes) -> Callable[[], bytes]:
+    """A field whose tag has bit 32 set: engines drop the bit, and read the field."""
+    tag = varint((number << 3 | 2) | 1 << 32)
+    return with_field(path, Part(number, 2, value, tag=tag))
+
+
+def respelled(path: tuple[Any, ...], number: int, change: Callable[[Part], Part]) -> Callable[[], bytes]:
+    """One field of the tiny graph spelled otherwise."""
+    return lambda: edited(
+        tiny_graph(),
+        path,
+        lambda message: [change(part) if part.number == number else part for part in message],
+    )
+
+
+def twice(path: tuple[Any, ...], number: int) -> Callable[[], bytes]:
+    """A field that stands once in ONNX, given twice: protobuf takes the last, or merges both."""
+    return lambda: edited(
+        tiny_graph(), path, lambda message: [one for part in message for one in [part] * (1 + (part.number == number))]
+    )
+
+
+def _model(change: Callable[[Any], None]) -> Callable[[], bytes]:
+    return lambda: exhibits.graph(change)
+
+
+def _nested_attribute(**values: Any) -> Callable[[], bytes]:
+    """A node with an attribute of a kind that reaches beyond plain numbers."""
+
+    def change(model: Any) -> None:
+        attribute = model.graph.node[3].attribute.add(name="x")
+        for name, value in values.items():
+            field = getattr(attribute, name)
+            if isinstance(value, list):
+                field.extend(value)
+            else:
+                field.CopyFrom(value)
+
+    return _model(change)
+
+
+def _messages() -> Any:
+    import onnx
+
+    return onnx
+
+
+def _data_location(model: Any) -> None:
+    model.graph.initializer[0].data_location = 1
+
+
+def _typed(model: Any) -> None:
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.float_data.extend([0.0, 0.0, 0.0])
+
+
+def _sparse(model: Any) -> None:
+    model.graph.sparse_initializer.add().dims.extend([1])
+
+
+def _sequence(model: Any) -> None:
+    model.graph.value_info.add(name="s").type.sequence_type.elem_type.tensor_type.elem_type = 1
+
+
+def _no_type(model: Any) -> None:
+    model.graph.value_info.add(name="s")
+
+
+def _segment(model: Any) -> None:
+    model.graph.initializer[0].segment.begin = 0
+
+
+def _many_nodes(model: Any) -> None:
+    node = model.graph.node[3]
+    model.graph.node.extend([node] * 20_001)
+
+
+def _many_axes(model: Any) -> None:
+    tensor = model.graph.initializer[0]
+    del tensor.dims[:]
+    tensor.dims.extend([1] * 300_000 + [3])
+
+
+def _wide_pad(model: Any) -> None:
+    onnx = _messages()
+    pads = onnx.numpy_helper.from_array(np.array([0, 0, 0, 0, 0, 0, 0, 2**16 + 1], np.int64), "pads")
+    model.graph.initializer.append(pads)
+    model.graph.node.append(onnx.helper.make_node("Pad", ["logits", "pads"], ["padded"]))
+
+
+def _opset(version: int, domain: str = "", *, also: bool = False) -> Callable[[], bytes]:
+    def change(model: Any) -> None:
+        if not also:
+            del model.opset_import[:]
+        model.opset_import.add(domain=domain, version=version)
+
+    return _model(change)
+
+
+def _note(model: Any) -> None:
+    model.graph.node[0].metadata_props.add(key="device", value="x")
+
+
+def _fields(model: Any) -> None:
+    node = model.graph.node[0]
+    del node.input[:]
+    node.input.extend([""] * 400_000)
+
+
+SPELLINGS: dict[str, tuple[Callable[[], bytes], str]] = {
+    "an operator hidden by bit 32 of its tag": (hidden(_NODE, 4, b"Backdoor"), "PE-BUNDLE-036"),
+    "a domain hidden by bit 32 of its tag": (hidden(_NODE, 7, b"com.evil"), "PE-BUNDLE-036"),
+    "a graph hidden by bit 32 of its tag": (hidden((7, (1, 3)), 5, spelled([Part(6, 2, b"")])), "PE-BUNDLE-036"),
+    "external data hidden by bit 32 of its tag": (hidden(_TENSOR, 13, _EXTERNAL), "PE-BUNDLE-036"),
+    "a tag of six bytes": (with_field((), Part(20, 2, b"", tag=b"\xa2\x81\x80\x80\x80\x00")), "PE-BUNDLE-030"),
+    "a tag in more bytes than it needs": (
+        respelled(_NODE, 4, lambda part: replace(part, tag=varint(4 << 3 | 2, size=3))),
+        "PE-BUNDLE-036",
+    ),
+    "a length in more bytes than it needs": (
+        respelled(_NODE, 4, lambda part: replace(part, length=varint(len(part.value), size=4))),
+        "PE-BUNDLE-036",
+    ),
+    "a number in more bytes than it needs": (
+        respelled((8,), 2, lambda part: replace(part, value=varint(18, size=2))),
+        "PE-BUNDLE-036",
+    ),
+    "a number with a bit beyond 64": (
+        respelled((8,), 2, lambda part: replace(part, value=b"\x92" + b"\x80" * 8 + b"\x02")),
+        "PE-BUNDLE-036",
+    ),
+    "a number of eleven bytes": (
+        respelled((8,), 2, lambda part: replace(part, value=b"\x92" + b"\x80" * 9 + b"\x00")),
+        "PE-BUNDLE-030",
+    ),
+    "an unknown field of the model": (with_field((), Part(99, 2, b"x")), "PE-BUNDLE-036"),
+    "an unknown field of a node": (with_field(_NODE, Part(99, 0, b"\1")), "PE-BUNDLE-036"),
+    "an unknown field of a dimension": (with_field((*_OUTPUT_SHAPE, (1, 2)), Part(4, 0, b"\1")), "PE-BUNDLE-036"),
+    "a description": (with_field((7, (1, 3)), Part(6, 2, b"read me"), at_end=True), "PE-BUNDLE-036"),
+    "two graphs, which protobuf merges": (lambda: tiny_graph() + spelled([Part(7, 2, b"")]), "PE-BUNDLE-036"),
+    "an operator given twice": (twice(_NODE, 4), "PE-BUNDLE-036"),
+    "a type given twice": (twice(_TENSOR, 2), "PE-BUNDLE-036"),
+    "data given twice": (twice(_TENSOR, 9), "PE-BUNDLE-036"),
+    "a graph given twice": (twice((), 7), "PE-BUNDLE-036"),
+    "a field before its place": (with_field(_NODE, Part(7, 2, b""), at_end=False), "PE-BUNDLE-036"),
+    "a number as bytes": (respelled((8,), 2, lambda part: Part(2, 2, part.value)), "PE-BUNDLE-036"),
+    "a text as a number": (respelled(_NODE, 4, lambda _: Part(4, 0, b"\1")), "PE-BUNDLE-036"),
+    "a list in packed form": (
+        respelled((*_CAST,), 5, lambda part: replace(part, value=part.value + Part(8, 2, b"\1").spelled())),
+        "PE-BUNDLE-036",
+    ),
+    "a group": (with_field((), Part(20, 3, b"")), "PE-BUNDLE-030"),
+    "a field without a number": (with_field((), Part(0, 0, b"\0", tag=b"\0")), "PE-BUNDLE-030"),
+    "a text that is not UTF-8": (respelled(_NODE, 4, lambda part: replace(part, value=b"Rel\xff")), "PE-BUNDLE-036"),
+    "a text with a zero byte": (respelled(_NODE, 1, lambda part: replace(part, value=b"log\0")), "PE-BUNDLE-036"),
+    "a long text": (respelled(_NODE, 1, lambda part: replace(part, value=b"x" * 5000)), "PE-BUNDLE-034"),
+    "a note of another program": (_model(_note), "PE-BUNDLE-036"),
+    "numbers in typed form": (_model(_typed), "PE-BUNDLE-036"),
+    "a place of its data alone": (_model(_data_location), "PE-BUNDLE-031"),
+    "a sparse initialiser": (_model(_sparse), "PE-BUNDLE-035"),
+    "a sequence": (_model(_sequence), "PE-BUNDLE-035"),
+    "a value without a type": (_model(_no_type), "PE-BUNDLE-035"),
+    "a part of a tensor": (_model(_segment), "PE-BUNDLE-035"),
+    "a list of tensors in a node": (
+        lambda: _nested_attribute(tensors=[_messages().TensorProto()])(),
+        "PE-BUNDLE-035",
+    ),
+    "a list of graphs in a node": (lambda: _nested_attribute(graphs=[_messages().GraphProto()])(), "PE-BUNDLE-035"),
+    "a graph in an attribute": (lambda: _nested_attribute(g=_messages().GraphProto())(), "PE-BUNDLE-035"),
+    "a sparse tensor in a node": (
+        lambda: _nested_attribute(sparse_tensor=_messages().SparseTensorProto())(),
+        "PE-BUNDLE-035",
+    ),
+    "a type in a node": (lambda: _nested_attribute(tp=_messages().TypeProto())(), "PE-BUNDLE-035"),
+    "an operator set without an end": (_opset(2**31), "PE-BUNDLE-033"),
+    "an operator set of long ago": (_opset(6), "PE-BUNDLE-033"),
+    "two operator sets": (_opset(17, also=True), "PE-BUNDLE-033"),
+    "an operator set of another domain": (_opset(1, "com.microsoft", also=True), "PE-BUNDLE-033"),
+    "more nodes than any network": (_model(_many_nodes), "PE-BUNDLE-034"),
+    "more fields than any network": (_model(_fields), "PE-BUNDLE-034"),
+    "more axes than any tensor": (_model(_many_axes), "PE-BUNDLE-034"),
+    "padding beyond any picture": (_model(_wide_pad), "PE-BUNDLE-034"),
+}
