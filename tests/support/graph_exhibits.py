@@ -199,6 +199,7 @@ SPELLINGS: dict[str, tuple[Callable[[], bytes], str]] = {
     "an operator set without an end": (_opset(2**31), "PE-BUNDLE-033"),
     "an operator set of long ago": (_opset(6), "PE-BUNDLE-033"),
     "two operator sets": (_opset(17, also=True), "PE-BUNDLE-033"),
+    "an operator set of another domain alone": (_opset(18, "com.microsoft"), "PE-BUNDLE-033"),
     "an operator set of another domain": (_opset(1, "com.microsoft", also=True), "PE-BUNDLE-033"),
     "more nodes than any network": (_model(_many_nodes), "PE-BUNDLE-034"),
     "more fields than any network": (_model(_fields), "PE-BUNDLE-034"),
