@@ -129,21 +129,6 @@ def graph_with(change: Callable[[object], object]) -> bytes:
     return data
 
 
-def test_a_batch_axis_that_is_left_open_is_closed_to_one_frame(
-    real_engine: str, tmp_path: Path, native: Native
-) -> None:
-    def open_the_batch(model: object) -> None:
-        for value in (*model.graph.input, *model.graph.output):  # type: ignore[attr-defined]
-            value.type.tensor_type.shape.dim[0].dim_param = "batch"
-
-    path = exhibits.with_graph(tmp_path / "x.physedge", graph_with(open_the_batch))
-    pixels = np.random.default_rng(10).integers(0, 256, (40, 50, 3), dtype=np.uint8)
-    with native.open(path, engine=real_engine.encode()) as net, load(path).open(engine=real_engine) as python:
-        expected = python.infer(pixels)
-        assert isinstance(expected, Segmentation)
-        np.testing.assert_allclose(net.infer(frame(pixels)).outputs["probability"], expected.probability, atol=1e-6)
-
-
 @pytest.mark.parametrize("fault", ["another size", "another name", "another number of inputs", "another type"])
 def test_a_graph_that_cannot_answer_is_refused(fault: str, real_engine: str, tmp_path: Path, native: Native) -> None:
     from onnx import TensorProto, helper

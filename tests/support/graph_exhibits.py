@@ -72,6 +72,11 @@ def _data_location(model: Any) -> None:
     model.graph.initializer[0].data_location = 1
 
 
+def _external_beside(model: Any) -> None:
+    record = model.graph.initializer[0].external_data.add()
+    record.key, record.value = "location", "passwd"
+
+
 def _typed(model: Any) -> None:
     tensor = model.graph.initializer[0]
     tensor.ClearField("raw_data")
@@ -119,6 +124,11 @@ def _opset(version: int, domain: str = "", *, also: bool = False) -> Callable[[]
         model.opset_import.add(domain=domain, version=version)
 
     return _model(change)
+
+
+def _open_batch(model: Any) -> None:
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
 
 
 def _note(model: Any) -> None:
@@ -180,6 +190,7 @@ SPELLINGS: dict[str, tuple[Callable[[], bytes], str]] = {
     "a long text": (respelled(_NODE, 1, lambda part: replace(part, value=b"x" * 5000)), "PE-BUNDLE-034"),
     "a note of another program": (_model(_note), "PE-BUNDLE-036"),
     "numbers in typed form": (_model(_typed), "PE-BUNDLE-036"),
+    "a file beside its own data": (_model(_external_beside), "PE-BUNDLE-031"),
     "a place of its data alone": (_model(_data_location), "PE-BUNDLE-031"),
     "a sparse initialiser": (_model(_sparse), "PE-BUNDLE-035"),
     "a sequence": (_model(_sequence), "PE-BUNDLE-035"),
@@ -204,5 +215,6 @@ SPELLINGS: dict[str, tuple[Callable[[], bytes], str]] = {
     "more nodes than any network": (_model(_many_nodes), "PE-BUNDLE-034"),
     "more fields than any network": (_model(_fields), "PE-BUNDLE-034"),
     "more axes than any tensor": (_model(_many_axes), "PE-BUNDLE-034"),
+    "a batch axis that is left open": (_model(_open_batch), "PE-BUNDLE-034"),
     "padding beyond any picture": (_model(_wide_pad), "PE-BUNDLE-034"),
 }
