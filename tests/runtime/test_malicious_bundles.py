@@ -8,7 +8,7 @@ from pathlib import Path
 
 import exhibits
 import pytest
-from graph_exhibits import SPELLINGS
+from graph_exhibits import OTHER_NODES, SPELLINGS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tiny_network import tiny_contents, tiny_graph
@@ -109,6 +109,7 @@ GRAPHS: dict[str, tuple[Callable[[], bytes], str]] = {
     "no ONNX": (lambda: b"\x7fELF" + bytes(60), "PE-BUNDLE-030"),
     "half a graph": (lambda: tiny_graph()[:-20], "PE-BUNDLE-030"),
     **SPELLINGS,
+    **OTHER_NODES,
 }
 
 

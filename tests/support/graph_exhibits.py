@@ -218,3 +218,47 @@ SPELLINGS: dict[str, tuple[Callable[[], bytes], str]] = {
     "a batch axis that is left open": (_model(_open_batch), "PE-BUNDLE-034"),
     "padding beyond any picture": (_model(_wide_pad), "PE-BUNDLE-034"),
 }
+
+
+def with_node(**changes: Any) -> Callable[[], bytes]:
+    """The tiny graph with its convolution changed: `inputs`, `outputs`, `op_type`, or attributes by name."""
+
+    def change(model: Any) -> None:
+        given = {"op_type": "Conv", "inputs": ["planes", "weight", "bias"], "outputs": ["logits"], **changes}
+        model.graph.node[2].CopyFrom(_messages().helper.make_node(given.pop("op_type"), **given))
+
+    return _model(change)
+
+
+def _with_attribute(change: Callable[[Any], None]) -> Callable[[], bytes]:
+    """The tiny graph; its Transpose has the attribute `perm`."""
+    return _model(lambda model: change(model.graph.node[1].attribute[0]))
+
+
+_OTHER = "PE-BUNDLE-037"
+OTHER_NODES: dict[str, tuple[Callable[[], bytes], str]] = {
+    "a convolution without a weight": (with_node(inputs=["planes"]), _OTHER),
+    "a convolution with an empty weight": (with_node(inputs=["planes", ""]), _OTHER),
+    "a convolution of nothing": (with_node(inputs=[]), _OTHER),
+    "a convolution of too much": (with_node(inputs=["planes", "weight", "bias", "bias"]), _OTHER),
+    "a convolution without an answer": (with_node(outputs=[]), _OTHER),
+    "a convolution with an empty answer": (with_node(outputs=[""]), _OTHER),
+    "a convolution with two answers": (with_node(outputs=["logits", "more"]), _OTHER),
+    "a number for a list": (with_node(strides=1), _OTHER),
+    "floats for integers": (with_node(strides=[1.0]), _OTHER),
+    "texts for integers": (with_node(strides=["1"]), _OTHER),
+    "an attribute that nobody knows": (with_node(stride=[1, 1]), _OTHER),
+    "an operator of a later set": (with_node(op_type="Swish", inputs=["planes"]), _OTHER),
+    "an attribute left out": (with_node(op_type="Cast", inputs=["planes"]), _OTHER),
+    "nothing joined": (with_node(op_type="Concat", inputs=[], axis=1), _OTHER),
+    "an empty part joined": (with_node(op_type="Concat", inputs=["planes", ""], axis=1), _OTHER),
+    "an attribute twice": (_model(lambda model: model.graph.node[1].attribute.append(_perm(model))), _OTHER),
+    "an attribute without a type": (_with_attribute(lambda perm: perm.ClearField("type")), _OTHER),
+    "an attribute with a number besides": (_with_attribute(lambda perm: setattr(perm, "i", 1)), _OTHER),
+    "an attribute with a text besides": (_with_attribute(lambda perm: setattr(perm, "s", b"x")), _OTHER),
+    "an attribute without a name": (_with_attribute(lambda perm: perm.ClearField("name")), _OTHER),
+}
+
+
+def _perm(model: Any) -> Any:
+    return model.graph.node[1].attribute[0]
