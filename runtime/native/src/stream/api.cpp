@@ -116,7 +116,7 @@ const char* physedge_trust_name(physedge_trust_state trust) {
 }
 
 const char* physedge_event_name(physedge_event_kind kind) {
-    static constexpr const char* names[] = {"started", "signal", "reconnect", "format", "clock",
+    static constexpr const char* names[] = {"started", "signal", "reconnect", "format", "damage", "clock",
                                             "engine",  "answers", "sink",     "safe_state", "ended"};
     return kind >= PHYSEDGE_EVENT_STARTED && kind <= PHYSEDGE_EVENT_ENDED ? names[kind] : "";
 }
