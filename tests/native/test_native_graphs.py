@@ -74,5 +74,5 @@ def test_graphs_with_edited_fields_are_judged_alike(native: Native, tmp_path_fac
         told[python] += 1
 
     ask()
-    # The edits reach every kind of refusal, and some leave a graph that is taken.
-    assert set(told) >= {"taken", *(f"PE-BUNDLE-03{digit}" for digit in (0, 2, 3, 4, 5, 6, 7))}, told
+    # The edits reach past the spelling, and some leave a graph that is taken.
+    assert set(told) >= {"taken", "PE-BUNDLE-030", "PE-BUNDLE-034", "PE-BUNDLE-036", "PE-BUNDLE-037"}, told
