@@ -186,6 +186,8 @@ class Frame:
         frozen_by_operator: True where the source itself says that somebody pressed freeze.
         spacing_mm: Height and width of a pixel in millimetres, where the source knows them.
         spacing_note: Why a spacing that the source did state is not in `spacing_mm`.
+        part: Which part of the picture this is and what is not looked at, where it is not all of it, as a sink may
+            show it: `region 1 of 2`.
         name: Where the frame came from, as sinks may show it (file name, never a patient's).
         metadata: What else the source says, for sinks that carry it over.
     """
@@ -200,6 +202,7 @@ class Frame:
     frozen_by_operator: bool = False
     spacing_mm: tuple[float, float] | None = None
     spacing_note: str = ""
+    part: str = ""
     name: str = ""
     metadata: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 

@@ -106,7 +106,7 @@ def prepare(frame: Frame, spec: FrameSpec, out: NDArray[np.uint8] | None = None)
     check_frame(frame)
     pixels = frame.pixels if frame.pixels.ndim == 3 else frame.pixels[:, :, np.newaxis]
     way = geometry(spec, pixels.shape[0], pixels.shape[1])
-    picture = _resample(pixels[way.top : way.bottom, way.left : way.right], way.grid_height, way.grid_width)
+    picture = resample(pixels[way.top : way.bottom, way.left : way.right], way.grid_height, way.grid_width)
     picture = _recolour(picture, frame.colour, spec.colour)
     if out is None:
         out = np.zeros(spec.shape, np.uint8)
@@ -121,8 +121,8 @@ def prepare(frame: Frame, spec: FrameSpec, out: NDArray[np.uint8] | None = None)
 def labels_to_grid(labels: NDArray[np.uint8], spec: FrameSpec) -> NDArray[np.uint8]:
     """Bring a label picture (height, width) to the grid by the nearest pixel centre; outside a letterbox is 0."""
     way = geometry(spec, labels.shape[0], labels.shape[1])
-    rows = way.top + _nearest(way.bottom - way.top, way.grid_height)
-    columns = way.left + _nearest(way.right - way.left, way.grid_width)
+    rows = way.top + nearest(way.bottom - way.top, way.grid_height)
+    columns = way.left + nearest(way.right - way.left, way.grid_width)
     grid = np.zeros((spec.height, spec.width), labels.dtype)
     inside = slice(way.grid_top, way.grid_top + way.grid_height), slice(way.grid_left, way.grid_left + way.grid_width)
     grid[inside] = labels.take(rows, axis=0).take(columns, axis=1)
@@ -132,8 +132,8 @@ def labels_to_grid(labels: NDArray[np.uint8], spec: FrameSpec) -> NDArray[np.uin
 def to_frame(grid: NDArray[np.uint8], spec: FrameSpec, frame_shape: tuple[int, int]) -> NDArray[np.uint8]:
     """Bring labels on the grid (height, width) back to the frame by the nearest centre; 0 outside the crop."""
     way = geometry(spec, *frame_shape)
-    rows = way.grid_top + _nearest(way.grid_height, way.bottom - way.top)
-    columns = way.grid_left + _nearest(way.grid_width, way.right - way.left)
+    rows = way.grid_top + nearest(way.grid_height, way.bottom - way.top)
+    columns = way.grid_left + nearest(way.grid_width, way.right - way.left)
     # One side after the other, with `take`: an eighth of the time of indexing both at once.
     part = grid.take(columns, axis=1).take(rows, axis=0)
     if part.shape == tuple(frame_shape):
@@ -143,12 +143,14 @@ def to_frame(grid: NDArray[np.uint8], spec: FrameSpec, frame_shape: tuple[int, i
     return labels
 
 
-def _nearest(source_px: int, target_px: int) -> NDArray[np.intp]:
+def nearest(source_px: int, target_px: int) -> NDArray[np.intp]:
+    """For each of `target_px` pixels the nearest of `source_px` pixels along one side."""
     centres = (2 * np.arange(target_px, dtype=np.int64) + 1) * source_px // (2 * target_px)
     return np.minimum(centres, source_px - 1).astype(np.intp)
 
 
-def _resample(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+def resample(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """A picture at another size: uint8 (height, width, channel), by the filter that the module describes."""
     source_height, source_width, channels = pixels.shape
     if (source_height, source_width) == (height, width):
         return pixels  # the weights are then the identity: 2048 * p / 128 / 2048 * 128 = p

@@ -84,6 +84,7 @@ class Result:
         signal: Health of the picture.
         trust: Trust in the answer.
         engine: Fingerprint of the engine that answered.
+        part: Which part of the picture was looked at, and what was not (`Frame.part`); empty where it is all of it.
         bundle_trust: Who vouches for the bundle: `unsigned`, `signature not checked`, or the key that signed it.
     """
 
@@ -97,6 +98,7 @@ class Result:
     signal: Signal = Signal.LIVE
     trust: Trust = field(default_factory=Trust)
     engine: str = ""
+    part: str = ""
     bundle_trust: str = ""
 
 

@@ -56,7 +56,7 @@ def series(tmp_path: Path) -> Path:
     for number, name in enumerate(names):
         write_slice(
             tmp_path / "MUELLER" / name, number, SeriesInstanceUID="1.2", InstanceNumber=number + 1,
-            PixelSpacing=[0.5, 0.25 + number / 100],
+            PixelSpacing=[0.25 + number / 100] * 2,
         )  # fmt: skip
     return tmp_path / "MUELLER"
 
@@ -68,7 +68,7 @@ def test_slices_come_by_instance_number_whatever_their_names_are(series: Path, w
     frames = all_frames(source)
     assert values(frames) == list(range(11))
     assert [frame.frame_id for frame in frames] == list(range(11))
-    assert [frame.spacing_mm for frame in frames] == [(0.5, 0.25 + number / 100) for number in range(11)]
+    assert [frame.spacing_mm for frame in frames] == [(0.25 + number / 100,) * 2 for number in range(11)]
     assert len({frame.metadata["dicom"].SOPInstanceUID for frame in frames}) == 11
     assert (source.info.live, source.info.frames, source.info.period_ns) == (False, 11, None)
     assert values(all_frames(source)) == list(range(11)), "it can be opened again"

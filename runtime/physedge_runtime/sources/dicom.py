@@ -1,4 +1,4 @@
-"""A DICOM file: its frames, in the colours that they mean, cut to the ultrasound region where it names one.
+"""A DICOM file: its frames, in the colours that they mean, cut to the ultrasound regions where it names some.
 
 The file's name and its identifiers stay out of every log: both may tell who the patient is. They travel in
 `Frame.metadata` for sinks that write DICOM again.
@@ -15,42 +15,54 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from physedge_runtime.errors import SourceError, missing_extra
+from physedge_runtime.dicom_quiet import silence_dicom_libraries
+from physedge_runtime.errors import PhysedgeError
 from physedge_runtime.frame import Colour, Frame, spacing_fault
 from physedge_runtime.sources.base import SourceEnded, SourceInfo
+from physedge_runtime.sources.dicom_file import decoded_frames, read_header
+from physedge_runtime.sources.dicom_header import (
+    Header,
+    check_picture,
+    frame_count,
+    frame_stamps_ns,
+    no_image,
+    pixel_spacing_mm,
+)
+from physedge_runtime.sources.dicom_pixels import Renderer
+from physedge_runtime.sources.dicom_order import DICOM_SUFFIXES
+from physedge_runtime.sources.dicom_region import ALL, WHOLE, View, check_choice, views
+from physedge_runtime.sources.dicom_square import PixelShape, pixel_shape
 from physedge_runtime.sources.file import missing_file
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
 DICOM = "dicom:"
-DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})
-_NS_PER_MS = 1_000_000
-_TISSUE, _TWO_DIMENSIONAL = 1, 1
-_WIDE_SPREAD_LOW, _WIDE_SPREAD_HIGH = 0.5, 99.5
 
 
 class DicomSource:
-    """The frames of one DICOM file.
+    """The frames of one DICOM file; of several ultrasound regions one after the other, each from its first frame on.
+
+    A frame's `metadata` holds the data set (`dicom`), the frame's number in it from 0 (`frame_number`), and where the
+    picture lies in the stored one (`region_px`: left, top, right, bottom; None for all of it).
 
     Args:
         path: The file.
-        crop_to_region: Cut frames to the two-dimensional tissue region of an ultrasound image, so that text and scales
-            beside it are not looked at.
+        region: What of an ultrasound picture is looked at: `all` two-dimensional tissue regions apart, so that text
+            and scales beside them are not, the `first`, the one of a number from 1 on, or the `whole` picture.
         clock: Monotonic nanoseconds.
+
+    Raises:
+        UsageError: The region is written otherwise (`PE-SRC-032`).
     """
 
-    def __init__(
-        self, path: Path, *, crop_to_region: bool = True, clock: Callable[[], int] = time.monotonic_ns
-    ) -> None:
-        self._path, self._crops, self._clock = path, crop_to_region, clock
-        self._pictures: Iterator[NDArray[Any]] | None = None
-        self._dataset: Dataset | None = None
+    def __init__(self, path: Path, *, region: str = ALL, clock: Callable[[], int] = time.monotonic_ns) -> None:
+        self._path, self._region, self._clock = path, check_choice(region), clock
+        self._header: Header | None = None
+        self._renderer: Renderer | None = None
+        self._views: tuple[View, ...] = ()
+        self._parts: Iterator[Frame] | None = None
         self._stamps_ns: list[int] | None = None
-        self._region: tuple[int, int, int, int] | None = None
-        self._metadata: MappingProxyType[str, Any] = MappingProxyType({})
-        self._spacing_mm: tuple[float, float] | None = None
-        self._spacing_note = ""
         self._next_id = 0
 
     @property
@@ -58,38 +70,59 @@ class DicomSource:
         """Not live; the period as the file states it."""
         stamps = self._stamps_ns
         period_ns = stamps[1] - stamps[0] if stamps and len(stamps) > 1 and stamps[1] > stamps[0] else None
-        count = int(self._dataset.get("NumberOfFrames", 1) or 1) if self._dataset is not None else None
-        return SourceInfo(name="DICOM file", live=False, period_ns=period_ns, frames=count)
+        count = frame_count(self._header.dataset) * len(self._views) if self._header is not None else None
+        notes = () if self._header is None else tuple(self._header.notes)
+        return SourceInfo(name="DICOM file", live=False, period_ns=period_ns, frames=count, notes=notes)
+
+    def choose_region(self, region: str) -> None:
+        """Look at other ultrasound regions, written as for the class; before the file is opened.
+
+        Raises:
+            UsageError: The region is written otherwise (`PE-SRC-032`).
+        """
+        self._region = check_choice(region)
 
     def open(self) -> None:
         """Read the header; pixels are decoded frame by frame.
 
         Raises:
-            SourceError: The file is missing (`PE-SRC-002`), or is no DICOM image (`PE-SRC-011`).
+            SourceError: The file is missing (`PE-SRC-002`), is no DICOM image (`PE-SRC-011`), or lacks what its
+                pixels need (`PE-SRC-030`).
+            UsageError: It has no region of the number that was asked for (`PE-SRC-032`).
             EnvironmentFault: pydicom is not installed (`PE-ENV-001`).
         """
-        if self._pictures is not None:
+        if self._parts is not None:
             return
         if not self._path.is_file():
             raise missing_file(Path("the DICOM file"))
+        silence_dicom_libraries()
         try:
-            import pydicom
-            from pydicom.errors import InvalidDicomError
-            from pydicom.pixels.utils import iter_pixels
-        except ImportError as error:
-            raise missing_extra("pydicom", "dicom") from error
-        try:
-            self._dataset = pydicom.dcmread(self._path, defer_size="1 KB")
-        except (InvalidDicomError, OSError) as error:
-            raise no_image("it is no DICOM file") from error
-        if "Rows" not in self._dataset or "PixelData" not in self._dataset:
-            raise no_image("it holds no picture")
-        self._stamps_ns = frame_stamps_ns(self._dataset)
-        self._region = ultrasound_region(self._dataset) if self._crops else None
-        self._spacing_mm, self._spacing_note = pixel_spacing_mm(self._dataset)
-        self._metadata = MappingProxyType({"dicom": self._dataset, "region_px": self._region})
-        self._pictures = iter_pixels(self._path)
+            self._read_header()
+        except PhysedgeError:
+            raise
+        except Exception as error:  # pydicom's conversions raise of every kind, with values of the data set
+            raise no_image(f"its header cannot be understood, {type(error).__name__}") from None
         self._next_id = 0
+        self._parts = self._frames()
+
+    def _read_header(self) -> None:
+        header = Header(read_header(self._path))
+        check_picture(header)
+        self._stamps_ns = frame_stamps_ns(header)
+        self._views = views(header, self._region)
+        self._header, self._renderer = header, Renderer(header)
+        self._renderer.check()
+        for view in self._views:
+            self._shape(view)
+
+    def _shape(self, view: View) -> tuple[PixelShape, str]:
+        """The shape of the view's pixels, and why a spacing that the file does state is not used."""
+        assert self._header is not None
+        spacing_mm, note = pixel_spacing_mm(self._header)
+        if spacing_mm is None and view.spacing_mm is not None:
+            note = note or spacing_fault(view.spacing_mm)
+            spacing_mm = view.spacing_mm if not spacing_fault(view.spacing_mm) else None
+        return pixel_shape(self._header, spacing_mm), note
 
     def read(self) -> Frame | None:
         """The next frame.
@@ -98,120 +131,52 @@ class DicomSource:
             SourceEnded: That was the last one.
             SourceError: The pixels cannot be decoded (`PE-SRC-011`).
         """
-        assert self._pictures is not None
-        assert self._dataset is not None
+        assert self._parts is not None
         try:
-            pixels = next(self._pictures)
-        except StopIteration:
-            raise SourceEnded from None
-        except Exception as error:  # pydicom's decoders raise of every kind
-            raise no_image(f"its pixels cannot be decoded, {type(error).__name__}") from error
-        picture = to_uint8(pixels, self._dataset)
-        if self._region is not None:
-            left, top, right, bottom = self._region
+            frame = next(self._parts, None)
+        except PhysedgeError:
+            raise
+        except Exception as error:  # decoders raise of every kind, with values of the data set
+            raise no_image(f"its pixels cannot be decoded, {type(error).__name__}") from None
+        if frame is None:
+            raise SourceEnded
+        return frame
+
+    def _frames(self) -> Iterator[Frame]:
+        assert self._header is not None
+        assert self._renderer is not None
+        for view in self._views:
+            shape, note = self._shape(view)
+            for number, pixels in enumerate(decoded_frames(self._path, self._header.dataset)):
+                yield self._frame(self._renderer.picture(pixels, number), number, view, shape, note)
+
+    def _frame(self, picture: NDArray[np.uint8], number: int, view: View, shape: PixelShape, note: str) -> Frame:
+        assert self._header is not None
+        if view.box is not None:
+            left, top, right, bottom = view.box
             picture = np.ascontiguousarray(picture[top:bottom, left:right])
-        frame_id = self._next_id
-        self._next_id += 1
+        height, width = picture.shape[:2]
         stamps = self._stamps_ns
+        self._next_id += 1
         return Frame(
-            pixels=picture,
-            frame_id=frame_id,
+            pixels=shape.drawn(picture),
+            frame_id=self._next_id - 1,
             captured_ns=self._clock(),
             colour=Colour.RGB if picture.ndim == 3 else Colour.GREY,
-            source_stamp_ns=stamps[frame_id] if stamps and frame_id < len(stamps) else None,
-            spacing_mm=self._spacing_mm,
-            spacing_note=self._spacing_note,
-            metadata=self._metadata,
+            source_stamp_ns=stamps[number] if stamps and number < len(stamps) else None,
+            spacing_mm=shape.drawn_spacing_mm(height, width),
+            spacing_note=note,
+            part=view.part,
+            metadata=_metadata(self._header.dataset, number, view),
         )
 
     def close(self) -> None:
         """Let the file go."""
-        self._pictures = None
+        self._parts = None
 
 
-def frame_stamps_ns(dataset: Dataset) -> list[int] | None:
-    """When each frame was taken, nanoseconds from the first one: FrameTimeVector, FrameTime or CineRate."""
-    count = int(dataset.get("NumberOfFrames", 1) or 1)
-    if vector := dataset.get("FrameTimeVector"):
-        steps_ms = [float(step) for step in vector]
-        return [round(total * _NS_PER_MS) for total in np.cumsum(steps_ms)]
-    if frame_time_ms := float(dataset.get("FrameTime", 0) or 0):
-        return [round(number * frame_time_ms * _NS_PER_MS) for number in range(count)]
-    rate_hz = float(dataset.get("CineRate", 0) or dataset.get("RecommendedDisplayFrameRate", 0) or 0)
-    return [round(number * 1e9 / rate_hz) for number in range(count)] if rate_hz > 0 else None
+def _metadata(dataset: Dataset, number: int, view: View) -> MappingProxyType[str, Any]:
+    return MappingProxyType({"dicom": dataset, "frame_number": number, "region_px": view.box})
 
 
-def pixel_spacing_mm(dataset: Dataset) -> tuple[tuple[float, float] | None, str]:
-    """Height and width of a pixel in the body, millimetres; or None, and why where the file states one.
-
-    Taken from PixelSpacing, of enhanced objects from the one that all frames share. ImagerPixelSpacing is left alone:
-    it is measured at a detector, not in the body.
-    """
-    stated = dataset.get("PixelSpacing")
-    if stated is None:
-        for shared in dataset.get("SharedFunctionalGroupsSequence", ()):
-            for measures in shared.get("PixelMeasuresSequence", ()):
-                stated = measures.get("PixelSpacing", stated)
-    if stated is None:
-        return None, ""
-    try:
-        down, across = (float(side) for side in stated)
-    except (TypeError, ValueError):
-        return None, "the file's pixel spacing is no pair of numbers"
-    fault = spacing_fault((down, across))
-    return (None, fault) if fault else ((down, across), "")
-
-
-def ultrasound_region(dataset: Dataset) -> tuple[int, int, int, int] | None:
-    """Left, top, right, bottom (exclusive) of the first two-dimensional tissue region in pixels; None without one."""
-    for region in dataset.get("SequenceOfUltrasoundRegions", ()):
-        if region.get("RegionSpatialFormat") == _TWO_DIMENSIONAL and region.get("RegionDataType") == _TISSUE:
-            left = max(0, int(region.RegionLocationMinX0))
-            top = max(0, int(region.RegionLocationMinY0))
-            right = min(int(dataset.Columns), int(region.RegionLocationMaxX1) + 1)
-            bottom = min(int(dataset.Rows), int(region.RegionLocationMaxY1) + 1)
-            if right > left and bottom > top:
-                return left, top, right, bottom
-    return None
-
-
-def to_uint8(pixels: NDArray[Any], dataset: Dataset) -> NDArray[np.uint8]:
-    """One decoded frame as it is meant to be seen: uint8 (height, width) or (height, width, 3) in RGB order.
-
-    `pixels` are as pydicom decodes them (YBR already turned into RGB). Palettes are looked up; more than 8 bits go
-    through the file's window, or, where it has none, from the darkest to the brightest half percent; MONOCHROME1 is
-    inverted.
-    """
-    photometric = str(dataset.get("PhotometricInterpretation", "MONOCHROME2"))
-    if photometric == "PALETTE COLOR":
-        from pydicom.pixels.processing import apply_color_lut
-
-        pixels = apply_color_lut(pixels, dataset)
-        return (pixels >> 8).astype(np.uint8) if pixels.dtype == np.uint16 else pixels.astype(np.uint8)
-    is_eight_bit = pixels.dtype == np.uint8 and int(dataset.get("BitsStored", 8)) == 8
-    grey = pixels if is_eight_bit else _windowed(pixels, dataset)
-    return np.asarray(255 - grey if photometric == "MONOCHROME1" else grey, np.uint8)
-
-
-def _windowed(pixels: NDArray[Any], dataset: Dataset) -> NDArray[np.uint8]:
-    from pydicom.pixels.processing import apply_modality_lut
-
-    values = np.asarray(apply_modality_lut(pixels, dataset), np.float64)
-    centre, width = dataset.get("WindowCenter"), dataset.get("WindowWidth")
-    if centre is not None and width is not None:
-        centre_value, width_value = (float(v[0] if hasattr(v, "__len__") else v) for v in (centre, width))
-        low, high = centre_value - width_value / 2, centre_value + width_value / 2
-    else:
-        low, high = np.percentile(values, (_WIDE_SPREAD_LOW, _WIDE_SPREAD_HIGH))
-    scaled = (values - low) * (255 / max(high - low, 1e-9))
-    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
-
-
-def no_image(why: str) -> SourceError:
-    """Without the file's name, which may tell who the patient is."""
-    return SourceError(
-        "PE-SRC-011",
-        found=f"the DICOM file cannot be read ({why})",
-        expected="a DICOM image, single or multi-frame",
-        next_step="check it with a DICOM viewer; compressed pixels may need the packages pylibjpeg or python-gdcm",
-    )
+__all__ = ["ALL", "DICOM", "DICOM_SUFFIXES", "WHOLE", "DicomSource"]

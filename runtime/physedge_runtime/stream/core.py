@@ -81,6 +81,8 @@ class StreamCore:
         self._engine = engine
         self._area = AreaWatch(area_limit) if area_limit is not None else None
         self._other_drops: Counter[DropCause] = Counter()
+        self._area_limit, self._area_part = area_limit, ""
+        self._stamped_part = ""
         self._last_id: int | None = None
         self._last_passed_id: int | None = None
         self._last_captured_ns = 0
@@ -134,6 +136,8 @@ class StreamCore:
         frame = self._number(frame, now_ns)
         self.captured += 1
         self._last_captured_ns = frame.captured_ns
+        if frame.part != self._stamped_part:  # each part of a file counts from 0
+            self._source_clock, self._stamped_part = SourceClock(), frame.part
         jump = self._source_clock.check(frame.source_stamp_ns, frame.captured_ns)
         if jump:
             self._say(now_ns, EventKind.CLOCK, jump)
@@ -174,6 +178,8 @@ class StreamCore:
             withdrawn, text = Withdrawal.SIGNAL, self._signal_text()
         if withdrawn is None and self.safety.safe_reason:
             withdrawn, text = Withdrawal.SAFE_STATE, self.safety.safe_reason
+        if self._area_limit is not None and frame.part != self._area_part:  # its areas are no film of the last part's
+            self._area, self._area_part = AreaWatch(self._area_limit), frame.part
         if self._area is not None and withdrawn is None and isinstance(result, Result):
             result = self._area.judge(result, frame.captured_ns)
         self._notice_always_old(withdrawn, now_ns)
@@ -281,6 +287,7 @@ class StreamCore:
                 signal=signal,
                 source_stamp_ns=frame.source_stamp_ns,
                 position_ns=frame.position_ns,
+                part=frame.part,
             )
         self._shown = frame if shown is not None else None
         self._out.append(

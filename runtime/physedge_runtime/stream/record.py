@@ -83,6 +83,7 @@ class RecordedCore(StreamCore):
             "frozen_by_operator": frame.frozen_by_operator,
             "spacing_mm": frame.spacing_mm,
             "spacing_note": frame.spacing_note,
+            "part": frame.part,
         }
         self._writer.put(record, frame.pixels)
         super().frame(frame, look, now_ns)
@@ -331,6 +332,7 @@ def _frame(record: Record, pixels: NDArray[Any]) -> Frame:
         frozen_by_operator=record["frozen_by_operator"],
         spacing_mm=tuple(spacing) if (spacing := record.get("spacing_mm")) else None,
         spacing_note=record.get("spacing_note", ""),
+        part=record.get("part", ""),
     )
 
 

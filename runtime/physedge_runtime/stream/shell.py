@@ -155,6 +155,8 @@ class Shell:
     def start(self) -> None:
         """Start the threads and say what was chosen."""
         self._tell(EventKind.STARTED, f"{self.info.source}, {self._options.sentence(live=self._live)}")
+        for sentence in self.info.notes:
+            self._tell(EventKind.FORMAT, sentence)
         for output in self._outputs([outlet.sink for outlet in self._outlets]):
             if output.said:
                 self._tell(EventKind.SINK, output.said)
@@ -468,6 +470,7 @@ def _stream_info(net: Answering, source: Source, options: StreamOptions) -> Stre
         source=source.info.name,
         live=source.info.live,
         period_ns=source.info.period_ns,
+        notes=source.info.notes,
         engine=net.engine,
         classes=tuple(getattr(spec, "classes", ())),
         bundle=f"{spec.name} {spec.version}" if spec is not None else "",

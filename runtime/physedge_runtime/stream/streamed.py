@@ -117,6 +117,7 @@ class StreamInfo:
         live: Whether time runs on without us.
         period_ns: From frame to frame where it is known.
         engine: Fingerprint of what answers.
+        notes: What was found in the source, as sentences fit for a log.
         classes: Names of the classes, empty for a reconstruction.
         bundle: Name and version of the network.
         bundle_trust: Who vouches for the bundle, in words; empty where the network came without one.
@@ -131,6 +132,7 @@ class StreamInfo:
     live: bool
     period_ns: int | None
     engine: str
+    notes: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     bundle: str = ""
     bundle_trust: str = ""
