@@ -66,6 +66,10 @@ def run(
         float | None,
         typer.Option("--pixel-mm", help="Side of a pixel of the raw frame, where the source does not say it."),
     ] = None,
+    region: Annotated[
+        str | None,
+        typer.Option("--region", help="Of ultrasound DICOM: N, all (each apart, the default), first or whole."),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace files that are there; else NAME-2 is written.")
     ] = False,
@@ -107,6 +111,7 @@ def run(
     from physedge_runtime.sources.base import Deinterlacing
     from physedge_runtime.sources.camera_settings import parse_camera_settings
     from physedge_runtime.sources.deinterlace import parse_deinterlace
+    from physedge_runtime.sources.dicom_region import choose_region
     from physedge_runtime.sources.spaced import SpacedSource
     from physedge_runtime.sources.table import open_source
     from physedge_runtime.stream.loop import stream
@@ -121,6 +126,8 @@ def run(
             one.deinterlace_by(parse_deinterlace(deinterlace))
     asked = parse_camera_settings(size=size, rate_hz=rate, pixel_format=pixel_format, controls=control or ())
     _ask_cameras(sources, asked)
+    if region is not None:
+        choose_region(sources, region)
     if pixel_mm is not None:
         sources = [SpacedSource(one, pixel_mm) for one in sources]
     sinks = [[sink_text(text, number) for text in texts] for number in range(1, len(sources) + 1)]

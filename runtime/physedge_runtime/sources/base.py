@@ -95,6 +95,19 @@ class Deinterlacing(Protocol):
 
 
 @runtime_checkable
+class WithRegions(Protocol):
+    """A source whose pictures may hold several regions."""
+
+    def choose_region(self, region: str) -> None:
+        """Say before it is opened what is looked at: `all` regions apart, the `first`, a number, or the `whole`.
+
+        Raises:
+            UsageError: It is written otherwise.
+        """
+        ...
+
+
+@runtime_checkable
 class Measuring(Protocol):
     """A source of measurements, which must know in what form the network takes them in."""
 

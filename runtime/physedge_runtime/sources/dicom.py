@@ -7,7 +7,9 @@ The file's name and its identifiers stay out of every log: both may tell who the
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -17,22 +19,22 @@ from numpy.typing import NDArray
 
 from physedge_runtime.dicom_quiet import silence_dicom_libraries
 from physedge_runtime.errors import PhysedgeError
-from physedge_runtime.frame import Colour, Frame, spacing_fault
+from physedge_runtime.frame import Colour, Damage, Frame, spacing_fault
 from physedge_runtime.sources.base import SourceEnded, SourceInfo
 from physedge_runtime.sources.dicom_file import decoded_frames, read_header
 from physedge_runtime.sources.dicom_header import (
     Header,
     check_picture,
     frame_count,
-    frame_stamps_ns,
+    frame_times_ns,
     no_image,
     pixel_spacing_mm,
 )
-from physedge_runtime.sources.dicom_pixels import Renderer
 from physedge_runtime.sources.dicom_order import DICOM_SUFFIXES
+from physedge_runtime.sources.dicom_pixels import Renderer
 from physedge_runtime.sources.dicom_region import ALL, WHOLE, View, check_choice, views
 from physedge_runtime.sources.dicom_square import PixelShape, pixel_shape
-from physedge_runtime.sources.file import missing_file
+from physedge_runtime.sources.file import damaged_video, missing_file
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -62,17 +64,18 @@ class DicomSource:
         self._renderer: Renderer | None = None
         self._views: tuple[View, ...] = ()
         self._parts: Iterator[Frame] | None = None
-        self._stamps_ns: list[int] | None = None
+        self._time_ns: Callable[[int], int | None] = _untimed
+        self._damage: Counter[str] = Counter()
         self._next_id = 0
 
     @property
     def info(self) -> SourceInfo:
         """Not live; the period as the file states it."""
-        stamps = self._stamps_ns
-        period_ns = stamps[1] - stamps[0] if stamps and len(stamps) > 1 and stamps[1] > stamps[0] else None
-        count = frame_count(self._header.dataset) * len(self._views) if self._header is not None else None
+        frames = frame_count(self._header.dataset) if self._header is not None else None
+        count = frames * len(self._views) if frames is not None else None
+        period_ns = (self._time_ns(1) or None) if frames is not None and frames > 1 else None
         notes = () if self._header is None else tuple(self._header.notes)
-        return SourceInfo(name="DICOM file", live=False, period_ns=period_ns, frames=count, notes=notes)
+        return SourceInfo(name="DICOM file", live=False, period_ns=period_ns, frames=count, damage=self._damage, notes=notes)
 
     def choose_region(self, region: str) -> None:
         """Look at other ultrasound regions, written as for the class; before the file is opened.
@@ -102,13 +105,13 @@ class DicomSource:
             raise
         except Exception as error:  # pydicom's conversions raise of every kind, with values of the data set
             raise no_image(f"its header cannot be understood, {type(error).__name__}") from None
-        self._next_id = 0
+        self._damage, self._next_id = Counter(), 0
         self._parts = self._frames()
 
     def _read_header(self) -> None:
         header = Header(read_header(self._path))
         check_picture(header)
-        self._stamps_ns = frame_stamps_ns(header)
+        self._time_ns = frame_times_ns(header)
         self._views = views(header, self._region)
         self._header, self._renderer = header, Renderer(header)
         self._renderer.check()
@@ -147,8 +150,17 @@ class DicomSource:
         assert self._renderer is not None
         for view in self._views:
             shape, note = self._shape(view)
-            for number, pixels in enumerate(decoded_frames(self._path, self._header.dataset)):
-                yield self._frame(self._renderer.picture(pixels, number), number, view, shape, note)
+            number = -1
+            for number, (pixels, damage) in enumerate(decoded_frames(self._path, self._header.dataset)):
+                frame = self._frame(self._renderer.picture(pixels, number), number, view, shape, note)
+                if damage is not Damage.NONE:
+                    self._damage["pictures" if damage is Damage.PICTURE else "doubtful"] += 1
+                yield replace(frame, damage=damage)
+            stated = frame_count(self._header.dataset)
+            if number + 1 < stated:
+                raise no_image(f"it ends after {number + 1} of the {stated} frames that it states")
+        if self._damage:
+            raise damaged_video(Path("the video of the DICOM file"), self._damage, "")
 
     def _frame(self, picture: NDArray[np.uint8], number: int, view: View, shape: PixelShape, note: str) -> Frame:
         assert self._header is not None
@@ -156,14 +168,14 @@ class DicomSource:
             left, top, right, bottom = view.box
             picture = np.ascontiguousarray(picture[top:bottom, left:right])
         height, width = picture.shape[:2]
-        stamps = self._stamps_ns
         self._next_id += 1
         return Frame(
             pixels=shape.drawn(picture),
             frame_id=self._next_id - 1,
             captured_ns=self._clock(),
             colour=Colour.RGB if picture.ndim == 3 else Colour.GREY,
-            source_stamp_ns=stamps[number] if stamps and number < len(stamps) else None,
+            source_stamp_ns=self._time_ns(number),
+            position_ns=self._time_ns(number),
             spacing_mm=shape.drawn_spacing_mm(height, width),
             spacing_note=note,
             part=view.part,
@@ -173,6 +185,10 @@ class DicomSource:
     def close(self) -> None:
         """Let the file go."""
         self._parts = None
+
+
+def _untimed(_number: int) -> int | None:
+    return None
 
 
 def _metadata(dataset: Dataset, number: int, view: View) -> MappingProxyType[str, Any]:

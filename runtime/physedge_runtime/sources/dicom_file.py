@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from physedge_runtime.errors import SourceError, missing_extra
-from physedge_runtime.sources.dicom_header import frame_count, no_image
+from physedge_runtime.frame import Damage
+from physedge_runtime.resize import resample
+from physedge_runtime.sources.dicom_header import frame_count, no_image, text_of
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 _PREAMBLE_BYTES = 128
 _MAGIC = b"DICM"
 _DEFLATED = "1.2.840.10008.1.2.1.99"
+_VIDEOS = frozenset(f"1.2.840.10008.1.2.4.{number}{part}" for number in range(100, 109) for part in ("", ".1"))
 _DEFLATED_AT_MOST = 2**31
 _META_LENGTH_BYTES = 12  # of the element that states the length of the others
 _CHUNK_BYTES = 2**20
@@ -53,9 +56,7 @@ def read_header(path: Path, *, stop_before_pixels: bool = False) -> Dataset:
     if is_complete:
         _check_deflated(path)
     try:
-        dataset = pydicom.dcmread(
-            path, defer_size="1 KB", stop_before_pixels=stop_before_pixels, force=not is_complete
-        )
+        dataset = pydicom.dcmread(path, defer_size="1 KB", stop_before_pixels=stop_before_pixels, force=not is_complete)
         if not is_complete and "SOPClassUID" not in dataset and "Rows" not in dataset:
             raise no_image("it is no DICOM file")
         _state_syntax(dataset)
@@ -93,18 +94,41 @@ def syntax_of(dataset: Dataset) -> str:
     return str(dataset.file_meta.TransferSyntaxUID)
 
 
-def decoded_frames(path: Path, dataset: Dataset) -> Iterator[NDArray[Any]]:
-    """The frames one by one, as pydicom decodes them: (height, width) or (height, width, 3), YBR turned into RGB.
+def decoded_frames(path: Path, dataset: Dataset) -> Iterator[tuple[NDArray[Any], Damage]]:
+    """The frames one by one: (height, width) or (height, width, 3), YBR turned into RGB; and what is wrong with each.
+
+    Videos are decoded by PyAV, everything else by pydicom, in the depth of the file.
 
     Raises:
         Exception: Of any kind, where the pixels are damaged or nothing here decodes them.
     """
+    if syntax_of(dataset) in _VIDEOS:
+        yield from _video_frames(dataset)
+        return
+    for pixels in _still_frames(path, dataset):
+        yield pixels, Damage.NONE
+
+
+def _video_frames(dataset: Dataset) -> Iterator[tuple[NDArray[Any], Damage]]:
+    """MPEG-2, H.264 or HEVC, which stand as one stream in the file; at the size that the header states."""
+    from pydicom.encaps import generate_frames
+
+    from physedge_runtime.sources.video import decoded_pictures
+
+    encoded = b"".join(generate_frames(dataset.PixelData, number_of_frames=1))
+    for picture in decoded_pictures(encoded):
+        yield resample(picture.pixels, int(dataset.Rows), int(dataset.Columns)), picture.damage
+
+
+def _still_frames(path: Path, dataset: Dataset) -> Iterator[NDArray[Any]]:
     import pydicom
     from pydicom.pixels.utils import iter_pixels, pixel_array
 
     source: Path | Dataset = path
-    if syntax_of(dataset) == _DEFLATED or not dataset.filename:
+    photometric = text_of(dataset, "PhotometricInterpretation")
+    if syntax_of(dataset) == _DEFLATED or not dataset.filename or photometric != photometric.upper():
         source = pydicom.dcmread(path, force=True)
+        source.PhotometricInterpretation = photometric.upper()
         _state_syntax(source)
     number = 0
     try:

@@ -7,6 +7,7 @@ a value of the data set: a wrong one may be anything, also a name.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -140,20 +141,21 @@ def frame_count(dataset: Dataset) -> int:
     return int(values[0]) if values and 0 < values[0] <= _LARGEST_COUNT else 1
 
 
-def frame_stamps_ns(header: Header) -> list[int] | None:
-    """When each frame was taken, nanoseconds from the first one: FrameTimeVector, FrameTime or CineRate."""
+def frame_times_ns(header: Header) -> Callable[[int], int | None]:
+    """When the frame of a number was taken, nanoseconds from the first one: FrameTimeVector, FrameTime or CineRate."""
     count = frame_count(header.dataset)
     without = "the frames have no times"
     vector_ms = header.numbers("FrameTimeVector", without)
     if len(vector_ms) >= count and all(step >= 0 for step in vector_ms):
         # The vector holds the time since the frame before; whatever its first one says, the first frame is the first.
-        return [round(total * _NS_PER_MS) for total in accumulate((0.0, *vector_ms[1:count]))]
+        times_ns = [round(total * _NS_PER_MS) for total in accumulate((0.0, *vector_ms[1:]))]
+        return lambda number: times_ns[number] if number < len(times_ns) else None
     if vector_ms:
         header.note("FrameTimeVector of the DICOM file has not one time for each frame", "it is left alone")
     if frame_time_ms := header.number("FrameTime", without):
-        return [round(number * frame_time_ms * _NS_PER_MS) for number in range(count)]
+        return lambda number: round(number * frame_time_ms * _NS_PER_MS)
     rate_hz = header.number("CineRate", without) or header.number("RecommendedDisplayFrameRate", without)
-    return [round(number * 1e9 / rate_hz) for number in range(count)] if rate_hz else None
+    return lambda number: round(number * 1e9 / rate_hz) if rate_hz else None
 
 
 def frame_group(dataset: Dataset, keyword: str, frame: int) -> Dataset | None:
@@ -163,7 +165,7 @@ def frame_group(dataset: Dataset, keyword: str, frame: int) -> Dataset | None:
         if groups is not None and number < len(groups):
             items = groups[number].get(keyword)
             if items:
-                return items[0]  # type: ignore[no-any-return]
+                return items[0]
     return None
 
 

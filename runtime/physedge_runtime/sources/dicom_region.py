@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from physedge_runtime.errors import UsageError
+from physedge_runtime.sources.base import Source, WithRegions
 from physedge_runtime.sources.dicom_header import Header, numbers_of
 
 if TYPE_CHECKING:
@@ -50,6 +52,24 @@ def check_choice(choice: str) -> str:
         expected="all, first, whole, or the number of a region counted from 1",
         next_step="correct --region",
     )
+
+
+def choose_region(sources: Iterable[Source], choice: str) -> None:
+    """Tell every source that has regions which are looked at.
+
+    Raises:
+        UsageError: The choice is written otherwise, or no source has regions (`PE-SRC-032`).
+    """
+    chosen = [source for source in sources if isinstance(source, WithRegions)]
+    for source in chosen:
+        source.choose_region(choice)
+    if not chosen:
+        raise UsageError(
+            "PE-SRC-032",
+            found="a region, and no DICOM file among the sources",
+            expected="--region beside a DICOM file or a folder of them",
+            next_step="leave --region out",
+        )
 
 
 def views(header: Header, choice: str) -> tuple[View, ...]:
@@ -131,7 +151,11 @@ def _overlap(box: Box, other: Box) -> float:
 def _regions(header: Header, data_type: int) -> list[Dataset]:
     try:
         stated = header.dataset.get("SequenceOfUltrasoundRegions") or ()
-        return [one for one in stated if _is(one, "RegionSpatialFormat", _TWO_DIMENSIONAL) and _is(one, "RegionDataType", data_type)]
+        return [
+            one
+            for one in stated
+            if _is(one, "RegionSpatialFormat", _TWO_DIMENSIONAL) and _is(one, "RegionDataType", data_type)
+        ]
     except Exception:  # pydicom parses a sequence when it is asked for it
         header.note("SequenceOfUltrasoundRegions of the DICOM file cannot be read", "the whole picture is looked at")
         return []
@@ -160,7 +184,9 @@ def _box(header: Header, region: Dataset) -> Box | None:
 
 def _spacing_mm(region: Dataset) -> tuple[float, float] | None:
     """Height and width of the region's pixels; None where it is not calibrated in centimetres both ways."""
-    units = _is(region, "PhysicalUnitsXDirection", _CENTIMETRES) and _is(region, "PhysicalUnitsYDirection", _CENTIMETRES)
+    units = _is(region, "PhysicalUnitsXDirection", _CENTIMETRES) and _is(
+        region, "PhysicalUnitsYDirection", _CENTIMETRES
+    )
     try:
         down, across = numbers_of(region, "PhysicalDeltaY"), numbers_of(region, "PhysicalDeltaX")
     except ValueError:

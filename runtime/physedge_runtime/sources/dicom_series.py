@@ -6,6 +6,7 @@ As of a single file, neither names nor identifiers reach a log.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -43,7 +44,8 @@ class DicomSeriesSource:
         self._found: Found | None = None
         self._waiting: Iterator[Path] | None = None
         self._current: DicomSource | None = None
-        self._first_notes: tuple[str, ...] = ()
+        self._file_notes: list[str] = []
+        self._damage: Counter[str] = Counter()
         self._next_id = 0
 
     @property
@@ -51,8 +53,10 @@ class DicomSeriesSource:
         """Not live, without a frame rate."""
         if self._found is None:
             return SourceInfo(name="DICOM series", live=False)
-        notes = (*self._found.notes, *self._first_notes)
-        return SourceInfo(name="DICOM series", live=False, frames=self._found.frames, notes=notes)
+        notes = (*self._found.notes, *self._file_notes)
+        return SourceInfo(
+            name="DICOM series", live=False, frames=self._found.frames, damage=self._damage, notes=notes
+        )
 
     def choose_region(self, region: str) -> None:
         """Look at other ultrasound regions, written as for `DicomSource`; before the folder is opened.
@@ -88,8 +92,9 @@ class DicomSeriesSource:
             )
         self._found, self._waiting = found, iter(found.paths)
         self._next_id = 0
-        self._current = self._next_file()  # what is to be said about a series is said of its first file
-        self._first_notes = () if self._current is None else self._current.info.notes
+        self._file_notes.clear()
+        self._damage.clear()
+        self._current = self._next_file()
 
     def read(self) -> Frame | None:
         """The next frame, of the next file where one has ended.
@@ -107,13 +112,15 @@ class DicomSeriesSource:
             try:
                 frame = self._current.read()
             except SourceEnded:
+                self._damage.update(self._current.info.damage)
                 self._current.close()
                 self._current = None
                 continue
             assert frame is not None
+            self._hear(self._current)
             self._next_id += 1
             # Every file counts its stamps from 0.
-            return replace(frame, frame_id=self._next_id - 1, source_stamp_ns=None)
+            return replace(frame, frame_id=self._next_id - 1, source_stamp_ns=None, position_ns=None)
 
     def _next_file(self) -> DicomSource | None:
         path = None if self._waiting is None else next(self._waiting, None)
@@ -121,7 +128,12 @@ class DicomSeriesSource:
             return None
         source = DicomSource(path, region=self._region, clock=self._clock)
         source.open()
+        self._hear(source)
         return source
+
+    def _hear(self, source: DicomSource) -> None:
+        """Keep what a file says about itself, each sentence once."""
+        self._file_notes += [note for note in source.info.notes if note not in self._file_notes]
 
     def close(self) -> None:
         """Let the files go."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from physedge_runtime.frame import spacing_fault
 from physedge_runtime.resize import resample
-from physedge_runtime.sources.dicom_header import Header, numbers_of
+from physedge_runtime.sources.dicom_header import Header
 
 _EQUAL_WITHIN = 0.01
 """Devices round the two sides of a pixel to a few digits each."""

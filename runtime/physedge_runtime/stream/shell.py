@@ -155,8 +155,6 @@ class Shell:
     def start(self) -> None:
         """Start the threads and say what was chosen."""
         self._tell(EventKind.STARTED, f"{self.info.source}, {self._options.sentence(live=self._live)}")
-        for sentence in self.info.notes:
-            self._tell(EventKind.FORMAT, sentence)
         for output in self._outputs([outlet.sink for outlet in self._outlets]):
             if output.said:
                 self._tell(EventKind.SINK, output.said)
