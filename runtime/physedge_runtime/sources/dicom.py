@@ -75,7 +75,9 @@ class DicomSource:
         count = frames * len(self._views) if frames is not None else None
         period_ns = (self._time_ns(1) or None) if frames is not None and frames > 1 else None
         notes = () if self._header is None else tuple(self._header.notes)
-        return SourceInfo(name="DICOM file", live=False, period_ns=period_ns, frames=count, damage=self._damage, notes=notes)
+        return SourceInfo(
+            name="DICOM file", live=False, period_ns=period_ns, frames=count, damage=self._damage, notes=notes
+        )
 
     def choose_region(self, region: str) -> None:
         """Look at other ultrasound regions, written as for the class; before the file is opened.

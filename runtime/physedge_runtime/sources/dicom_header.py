@@ -22,6 +22,9 @@ _NEEDED_NUMBERS = ("Rows", "Columns", "BitsAllocated", "BitsStored", "SamplesPer
 _NEEDED = (*_NEEDED_NUMBERS, "PhotometricInterpretation")
 _LARGEST_COUNT = 2**31 - 1
 
+LEFT_ALONE = "PE-SRC-031"
+"""Of the sentences about what is unusable and not needed; the run goes on."""
+
 SEGMENTATIONS = frozenset({"1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"})
 """SOP classes whose pixels are segments and no picture."""
 DOSES = frozenset({"1.2.840.10008.5.1.4.1.1.481.2"})
@@ -47,7 +50,7 @@ class Header:
 
     def note(self, found: str, consequence: str) -> None:
         """Keep a sentence about something that was left alone, once."""
-        self.say(f"PE-SRC-031: {found}; {consequence}")
+        self.say(f"{LEFT_ALONE}: {found}; {consequence}")
 
     def numbers(self, keyword: str, consequence: str, *, of: Dataset | None = None) -> tuple[float, ...]:
         """The finite numbers of an element; empty where it is missing, empty, or (with a note) holds something else."""

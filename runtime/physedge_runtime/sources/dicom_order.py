@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from physedge_runtime.sources.dicom_file import begins_like_dicom, read_header
-from physedge_runtime.sources.dicom_header import DOSES, SEGMENTATIONS, frame_count, numbers_of, text_of
+from physedge_runtime.sources.dicom_header import DOSES, LEFT_ALONE, SEGMENTATIONS, frame_count, numbers_of, text_of
 from physedge_runtime.sources.folder import natural_key
 
 if TYPE_CHECKING:
@@ -140,6 +140,6 @@ def _all_differ(values: Iterable[object]) -> bool:
 
 def _unordered(how: str) -> str:
     return (
-        "PE-SRC-031: InstanceNumber of a DICOM series is missing, repeated, or holds something that is no number; "
+        f"{LEFT_ALONE}: InstanceNumber of a DICOM series is missing, repeated, or holds something that is no number; "
         f"its files are ordered {how}"
     )

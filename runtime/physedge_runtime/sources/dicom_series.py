@@ -54,9 +54,7 @@ class DicomSeriesSource:
         if self._found is None:
             return SourceInfo(name="DICOM series", live=False)
         notes = (*self._found.notes, *self._file_notes)
-        return SourceInfo(
-            name="DICOM series", live=False, frames=self._found.frames, damage=self._damage, notes=notes
-        )
+        return SourceInfo(name="DICOM series", live=False, frames=self._found.frames, damage=self._damage, notes=notes)
 
     def choose_region(self, region: str) -> None:
         """Look at other ultrasound regions, written as for `DicomSource`; before the folder is opened.

@@ -46,9 +46,9 @@ class PixelShape:
 
     def drawn_spacing_mm(self, height_px: int, width_px: int) -> tuple[float, float] | None:
         """Height and width of a pixel of the drawn picture."""
-        if self.spacing_mm is None:
-            return None
         height, width = self.drawn_size(height_px, width_px)
+        if self.spacing_mm is None or (height, width) == (height_px, width_px):
+            return self.spacing_mm
         return self.spacing_mm[0] * height_px / height, self.spacing_mm[1] * width_px / width
 
 

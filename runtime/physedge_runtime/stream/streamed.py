@@ -140,4 +140,4 @@ class StreamInfo:
     frame_spec: FrameSpec | None = None
     voltage_spec: VoltageSpec | None = None
     name: str = ""
-    inputs: tuple[Path, ...] = ()
+    inputs: tuple[Path, ...] = field(default=(), repr=False)  # their names may tell who the patient is
