@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import socket
+import threading
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -160,6 +162,92 @@ def test_a_video_that_is_cut_off_is_said_to_be(tmp_path: Path, name: str) -> Non
     decoder, pictures = decode(tmp_path / f"cut-{name}")
     assert 10 < len(pictures) < 30
     assert decoder.truncated or decoder.damage
+
+
+def test_an_mp4_that_was_cut_between_two_packets_is_said_to_be(tmp_path: Path) -> None:
+    """Nothing is damaged then: the index alone knows of the pictures that are missing."""
+    whole = encode(tmp_path / "whole.mp4", counted(20), *X264, "-g", "1", "-movflags", "faststart")
+    content = whole.read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(content[: end_of_packet(whole, 11)])
+    decoder, pictures = decode(tmp_path / "cut.mp4")
+    assert (len(pictures), dict(decoder.damage)) == (12, {})
+    assert decoder.truncated == "it ends after 12 of the 20 pictures that it states"
+
+
+def end_of_packet(path: Path, number: int) -> int:
+    """Where a packet of a video ends in its file, bytes."""
+    import av
+
+    with av.open(str(path)) as container:
+        packet = [packet for packet in container.demux() if packet.size][number]
+        assert packet.pos is not None
+        return packet.pos + packet.size
+
+
+def test_a_transport_stream_that_was_cut_in_its_last_picture_is_said_to_be(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(-40, 41, (HEIGHT, WIDTH, 3))
+    pictures = [np.clip(picture(n) + np.roll(noise, n, 0), 0, 255).astype(np.uint8) for n in range(12)]
+    content = encode(tmp_path / "whole.ts", pictures, *X264, "-g", "1").read_bytes()
+    (tmp_path / "cut.ts").write_bytes(content[: len(content) // 2 // 188 * 188])
+    decoder, made = decode(tmp_path / "cut.ts")
+    assert decoder.truncated == "its last picture is incomplete, as in a file that was cut off"
+    assert {one.damage for one in made[:-1]} == {Damage.NONE}
+
+
+def test_a_connection_is_read_as_a_live_stream(tmp_path: Path) -> None:
+    """One that is open already: some encoders serve a single viewer, once."""
+    content = encode(tmp_path / "i.ts", woven(12), *X264, "-flags", "+ildct+ilme", "-x264opts", "tff=1").read_bytes()
+    here, there = socket.socketpair()
+    with here, there, here.makefile("rb") as reading:
+        sending = threading.Thread(target=lambda: (there.sendall(content), there.shutdown(socket.SHUT_WR)))
+        sending.start()
+        decoder = VideoDecoder(reading, live=True)
+        pictures: list[Picture] = []
+        with pytest.raises(EOFError):
+            while True:
+                if (one := decoder.read()) is not None:
+                    pictures.append(one)
+        sending.join()
+        decoder.close()
+    assert numbers(pictures) == list(range(12))
+    assert decoder.notes == ["interlaced video, deinterlaced (bwdif)"]
+    assert [one.captured_ns for one in pictures] == sorted(one.captured_ns for one in pictures)
+
+
+def test_a_connection_that_falls_silent_is_lost(tmp_path: Path) -> None:
+    content = encode(tmp_path / "a.ts", counted(12), *X264, "-g", "1").read_bytes()
+    here, there = socket.socketpair()
+    with here, there, here.makefile("rb") as reading:
+        there.sendall(content)
+        here.settimeout(0.1)
+        decoder = VideoDecoder(reading, live=True, options={"probesize": "5000"})
+        with pytest.raises(ConnectionError):
+            while True:
+                decoder.read()
+        decoder.close()
+
+
+def test_a_play_list_does_not_reach_into_the_network(tmp_path: Path) -> None:
+    """A file that is handed in as a video may be a list of addresses; nobody is asked for them."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.3)
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/part.ts"
+        text = f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{address}\n#EXT-X-ENDLIST\n"
+        (tmp_path / "list.m3u8").write_text(text)
+        failed: list[BaseException] = []
+
+        def read() -> None:
+            try:
+                decode(tmp_path / "list.m3u8")
+            except NotDecodable as error:
+                failed.append(error)
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        with pytest.raises(TimeoutError):
+            server.accept()
+        reader.join()
+    assert failed
 
 
 def test_pixels_that_are_not_square_are_made_square_and_that_is_said(tmp_path: Path) -> None:

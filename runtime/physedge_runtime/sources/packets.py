@@ -34,7 +34,8 @@ class PacketSource:
     """The packets of the best video stream of a container.
 
     Args:
-        content: A path or URL, the bytes of a video, or a binary file object that is open for reading.
+        content: A path or URL, the bytes of a video, or a binary file object that is open for reading; also one of a
+            connection, as the answer of `http.client`, whose own timeout then bounds the silence.
         timeout_s: Seconds to open and seconds of silence; None for as long as it takes.
         options: For FFmpeg's demuxer.
         live: Packets of other streams than the video are not waited for.
@@ -56,7 +57,9 @@ class PacketSource:
         live: bool = False,
     ) -> None:
         av = import_av()
-        where = io.BytesIO(content) if isinstance(content, bytes) else content
+        where: object = io.BytesIO(content) if isinstance(content, bytes) else content
+        if live and hasattr(where, "read1"):
+            where = _AsItComes(cast("io.BufferedReader", where))
         if isinstance(where, Path):
             where = f"file:{where}"  # a name with a colon is no scheme
         allowed = {} if live else {"protocol_whitelist": _LOCAL}
@@ -100,7 +103,7 @@ class PacketSource:
         while self._failures < _MOST_FAILURES:
             try:
                 packet = next(self._packets, None)
-            except FFmpegError as error:
+            except (FFmpegError, OSError) as error:  # OSError: of a file object that was handed in
                 self._failures += 1
                 # A generator that has raised is finished, the file is not.
                 self._packets = self._container.demux(self._demuxed)
@@ -146,6 +149,16 @@ class PacketSource:
         if packet.pts is not None and packet.time_base:
             end_s = (packet.pts + (packet.duration or 0)) * packet.time_base
             self._end_s = end_s if self._end_s is None else max(end_s, self._end_s)
+
+
+class _AsItComes:
+    """A buffered connection that gives what is there, instead of waiting until as much is there as was asked for."""
+
+    def __init__(self, buffered: io.BufferedReader) -> None:
+        self._buffered = buffered
+
+    def read(self, size: int) -> bytes:
+        return self._buffered.read1(size)
 
 
 def _reason(error: Exception) -> str:

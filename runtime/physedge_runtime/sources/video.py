@@ -110,7 +110,7 @@ class VideoDecoder:
         self._ended = False
         self._next_number = 0
         self._first_ns: int | None = None
-        self._is_doubtful = False
+        self._is_doubtful = self._ends_damaged = False
         self._lost_at: int | None = None
 
     @property
@@ -161,6 +161,8 @@ class VideoDecoder:
     def _decode(self, packet: Packet[VideoStream] | None) -> None:
         from av.error import FFmpegError
 
+        if packet is not None:
+            self._ends_damaged = packet.is_corrupt
         if packet is not None and packet.is_corrupt:
             self._lose(packet.pts)
         try:
@@ -172,6 +174,7 @@ class VideoDecoder:
             if not packet.is_corrupt:
                 self._lose(packet.pts)
             self._next_number += 1  # a picture is missing here
+            self._ends_damaged = True
         for frame in frames:
             self._take(frame)
 
@@ -202,7 +205,7 @@ class VideoDecoder:
 
     def _judge(self, frame: VideoFrame) -> Damage:
         if frame.is_corrupt:
-            self._is_doubtful = True
+            self._is_doubtful = self._ends_damaged = True
             return Damage.PICTURE
         if frame.key_frame:
             if self._lost_at is None or frame.pts is None or frame.pts > self._lost_at:
@@ -241,6 +244,8 @@ class VideoDecoder:
             self._emit(done, of)
         if not self._live:
             self.truncated = self._source.truncated
+            if not self.truncated and self._ends_damaged:
+                self.truncated = "its last picture is incomplete, as in a file that was cut off"
 
     def _note(self, text: str) -> None:
         if text not in self.notes:
