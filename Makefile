@@ -6,7 +6,7 @@ INPUTS := pyproject.toml constraints.txt
 # Workers that spin while they wait take the cores from everybody beside them.
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: demo test check native native-sanitize clean
+.PHONY: demo test check native native-sanitize native-misuse clean
 
 demo: $(VENV)/demo
 	$(BIN)/physedge demo
@@ -33,6 +33,10 @@ $(VENV)/dev: $(INPUTS)
 # The C library: built with CMake, held against the Python runtime. .ci/debian-packages lists what it needs.
 native: $(VENV)/dev
 	PHYSEDGE_NO_SKIPS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/native
+
+# Every misuse of the C library, under the address, undefined-behaviour and thread sanitizers, in builds of its own.
+native-misuse: $(VENV)/dev
+	PHYSEDGE_NO_SKIPS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/native/test_native_misuse.py
 
 # The same tests with address and undefined-behaviour sanitizers in the library and its programs; these are loaded in front of
 # Python too, which itself leaves memory behind at its end. The fuzzer has a build of its own, with sanitizers.

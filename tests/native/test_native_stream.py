@@ -91,6 +91,8 @@ class Trace:
     def frame(self) -> None:
         chance = self.random.random
         self.now_ns += round(self.period_ns * self.random.choice([0.5, 1, 1, 1, 1.01, 3]))
+        if not self.is_steady and chance() < 0.02:  # a clock that is none
+            self.now_ns = max(0, self.now_ns - self.random.randint(1, 3000) * NS_PER_MS)
         if not self.core.has_room:
             return
         if self.is_steady or chance() < 0.7:  # a fit picture, another than the last

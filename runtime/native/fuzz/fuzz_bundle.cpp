@@ -22,13 +22,17 @@ namespace {
 using namespace physedge;
 
 void open_all_the_way(std::string_view data) {
-    static const physedge_trust anybody;
+    static const physedge_trust* anybody = [] {
+        physedge_trust* made = nullptr;
+        physedge_trust_create(&made, nullptr);
+        return made;
+    }();
     physedge_bundle* bundle = nullptr;
     physedge_net* net = nullptr;
     physedge_open_options options = physedge_open_defaults();
     options.engine = "fake";
     options.largest_width_px = options.largest_height_px = 64;
-    if (physedge_bundle_read_memory(data.data(), data.size(), "fuzzed", &anybody, &bundle, nullptr) != PHYSEDGE_OK) return;
+    if (physedge_bundle_read_memory(data.data(), data.size(), "fuzzed", anybody, &bundle, nullptr) != PHYSEDGE_OK) return;
     if (physedge_net_open(bundle, &options, &net, nullptr) == PHYSEDGE_OK) {
         static const std::uint8_t pixels[20 * 30 * 3] = {};
         physedge_frame frame{};

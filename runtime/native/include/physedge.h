@@ -31,10 +31,16 @@
  *             exit statuses of the command line; identifiers (PE-BUNDLE-010 ...) are those of docs/errors.
  *   Memory    A handle is made by one function and given back by its `_free`; `_free(NULL)` does nothing. Pixels, masks
  *             and outputs are the caller's. A `const char *` that is handed out lives as long as its handle.
- *   Threads   No global state. (With TensorRT compiled in there is one logger for the whole process, as TensorRT wants
+ *   Misuse    NULL where a value is needed is PE-NATIVE-001. A handle that was freed, or is of another kind, is
+ *             PE-NATIVE-008, and freeing it again does nothing, until 4,096 handles were freed after it. A network that
+ *             was opened before a fork is PE-NATIVE-010 in the child. A function that returns no status does nothing
+ *             then. Pointers that never were a handle, and memory shorter than was said, cannot be told.
+ *   Threads   No global state but a list of freed handles. (With TensorRT compiled in there is one logger for the whole process, as TensorRT wants
  *             it; it has no state either: an error's text is kept for the thread that made it.) Different handles may
  *             be used in different threads at once. One handle belongs to one thread at a time; a second one that calls
- *             in at the same moment gets PE-NATIVE-002 and nothing happens.
+ *             in at the same moment gets PE-NATIVE-002 and nothing happens. A handle may be freed while another thread
+ *             is inside: it goes with the end of that call. physedge_net_free waits for an engine that hangs for 1 s at
+ *             most; then the engine's memory is given up.
  *   Time      Nanoseconds of a monotonic clock, handed in by the caller; physedge_now_ns is one.
  *   Per frame physedge_net_infer and every physedge_stream function allocate nothing, use less than 16 KiB of stack
  *             (the engine's own threads and memory are counted apart), and wait for nothing but the engine, for

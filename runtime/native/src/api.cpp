@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "handle.hpp"
 #include "net.hpp"
 #include "refusal.hpp"
 
@@ -79,34 +80,45 @@ physedge_open_options physedge_open_defaults(void) {
 physedge_status physedge_net_open(const physedge_bundle* bundle, const physedge_open_options* options, physedge_net** net,
                                   physedge_error* error) {
     if (bundle == nullptr || options == nullptr || net == nullptr) return missing(error);
-    return guarded(error, [&] { *net = std::make_unique<physedge_net>(*bundle, *options).release(); });
+    Inside<physedge_bundle> opened(bundle);
+    if (!opened) return opened.refusal(error);
+    return guarded(error, [&] { *net = handed_out(std::make_unique<physedge_net>(*opened, *options)); });
 }
 
 void physedge_net_describe(const physedge_net* net, physedge_net_info* info) {
-    if (net != nullptr && info != nullptr) net->describe(*info);
+    if (info == nullptr) return;
+    if (Inside<physedge_net> inside(net); inside)
+        inside->describe(*info);
+    else
+        *info = physedge_net_info{};
 }
 
-void physedge_net_free(physedge_net* net) { delete net; }
+void physedge_net_free(physedge_net* net) { give_back(net); }
 
 physedge_status physedge_net_infer(physedge_net* net, const physedge_frame* frame, physedge_result* result, physedge_error* error) {
     if (net == nullptr || frame == nullptr || result == nullptr) return missing(error);
-    return net->infer(*frame, *result, error);
+    Inside<physedge_net> inside(net);
+    return inside ? inside->infer(*frame, *result, error) : inside.refusal(error);
 }
 
 physedge_status physedge_net_prepare(physedge_net* net, const physedge_frame* frame, uint8_t* grid, size_t grid_bytes,
                                      physedge_error* error) {
     if (net == nullptr || frame == nullptr || grid == nullptr) return missing(error);
-    return net->prepare(*frame, grid, grid_bytes, error);
+    Inside<physedge_net> inside(net);
+    return inside ? inside->prepare(*frame, grid, grid_bytes, error) : inside.refusal(error);
 }
 
 physedge_status physedge_net_to_frame(const physedge_net* net, const uint8_t* mask, uint32_t width_px, uint32_t height_px,
                                       uint8_t* labels, size_t stride_bytes, physedge_error* error) {
-    if (net == nullptr || mask == nullptr || labels == nullptr || !net->spec().frame) return missing(error);
+    if (net == nullptr || mask == nullptr || labels == nullptr) return missing(error);
+    Inside<physedge_net> inside(net);
+    if (!inside) return inside.refusal(error);
+    if (!inside->spec().frame) return missing(error);
     std::size_t stride = stride_bytes != 0 ? stride_bytes : width_px;
     if (width_px == 0 || height_px == 0 || width_px > 32768 || height_px > 32768 || stride < width_px)
         return report(error, PHYSEDGE_USAGE, "PE-NATIVE-001", "a frame without pixels or a stride below its width", "a picture",
                       "correct the call");
-    const FrameSpec& spec = *net->spec().frame;
+    const FrameSpec& spec = *inside->spec().frame;
     Geometry way = geometry(spec, static_cast<int>(height_px), static_cast<int>(width_px));
     for (int row = 0; row < static_cast<int>(height_px); ++row) {
         uint8_t* line = labels + static_cast<std::size_t>(row) * stride;
@@ -121,10 +133,16 @@ physedge_status physedge_net_to_frame(const physedge_net* net, const uint8_t* ma
 
 physedge_status physedge_net_region(const physedge_net* net, const physedge_result* result, uint32_t class_index,
                                     physedge_region* region, physedge_error* error) {
-    if (net == nullptr || result == nullptr || region == nullptr || result->mask == nullptr || !net->spec().frame ||
-        result->frame_width_px == 0 || result->frame_height_px == 0)
+    if (net == nullptr || result == nullptr || region == nullptr || result->mask == nullptr || result->frame_width_px == 0 ||
+        result->frame_height_px == 0)
         return missing(error);
-    const FrameSpec& spec = *net->spec().frame;
+    Inside<physedge_net> inside(net);
+    if (!inside) return inside.refusal(error);
+    if (!inside->spec().frame) return missing(error);
+    if (result->mask_bytes < inside->mask_points() || result->frame_width_px > 32768 || result->frame_height_px > 32768)
+        return report(error, PHYSEDGE_USAGE, "PE-NATIVE-001", "a result whose mask or frame has not the size that an answer has",
+                      "the result as physedge_net_infer filled it in", "correct the call");
+    const FrameSpec& spec = *inside->spec().frame;
     Geometry way = geometry(spec, static_cast<int>(result->frame_height_px), static_cast<int>(result->frame_width_px));
     Extent extent = extent_of(result->mask, way, spec.width, class_index);
     *region = physedge_region{};
@@ -146,7 +164,8 @@ physedge_status physedge_net_region(const physedge_net* net, const physedge_resu
 physedge_answer physedge_answer_of(const physedge_net* net, physedge_status status, const physedge_result* result,
                                    const physedge_error* error) {
     physedge_answer answer{};
-    if (status != PHYSEDGE_OK || net == nullptr || result == nullptr) {
+    Inside<physedge_net> inside(net);
+    if (status != PHYSEDGE_OK || !inside || result == nullptr) {
         answer.fault = error != nullptr && error->found[0] != '\0' ? error->found : "the engine gave no answer";
         return answer;
     }
@@ -154,7 +173,7 @@ physedge_answer physedge_answer_of(const physedge_net* net, physedge_status stat
     answer.finite = result->finite;
     answer.trust = result->trust;
     answer.trust_reason = result->trust_reason;
-    answer.mask_points = result->mask != nullptr ? net->mask_points() : 0;
+    answer.mask_points = result->mask != nullptr ? inside->mask_points() : 0;
     answer.foreground_points = result->foreground_points;
     return answer;
 }

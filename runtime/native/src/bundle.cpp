@@ -9,6 +9,7 @@
 #include <memory>
 #include <utility>
 
+#include "handle.hpp"
 #include "hash.hpp"
 #include "refusal.hpp"
 #include "signature.hpp"
@@ -98,103 +99,116 @@ extern "C" {
 physedge_status physedge_trust_create(physedge_trust** trust, physedge_error* error) {
     return guarded(error, [&] {
         required(trust, "trust");
-        *trust = new physedge_trust;
+        *trust = handed_out(std::make_unique<physedge_trust>());
     });
 }
 
 physedge_status physedge_trust_add_key(physedge_trust* trust, const char* name, const uint8_t public_key[32],
                                        const char* not_after, physedge_error* error) {
+    Inside<physedge_trust> inside(trust, Use::alone);
+    if (!inside) return inside.refusal(error);
     return guarded(error, [&] {
-        required(trust, "trust");
         required(name, "name");
         required(public_key, "public_key");
         std::optional<Day> last_day;
         if (not_after != nullptr) last_day = parse_day(not_after);
-        trust->store.add_key(name, std::string(reinterpret_cast<const char*>(public_key), 32), last_day);
+        inside->store.add_key(name, std::string(reinterpret_cast<const char*>(public_key), 32), last_day);
     });
 }
 
 physedge_status physedge_trust_add_key_file(physedge_trust* trust, const char* path, const char* not_after,
                                             physedge_error* error) {
+    Inside<physedge_trust> inside(trust, Use::alone);
+    if (!inside) return inside.refusal(error);
     return guarded(error, [&] {
-        required(trust, "trust");
         required(path, "path");
         std::optional<Day> last_day;
         if (not_after != nullptr) last_day = parse_day(not_after);
-        trust->store.add_key_file(path, last_day);
+        inside->store.add_key_file(path, last_day);
     });
 }
 
 physedge_status physedge_trust_add_revocations(physedge_trust* trust, const char* path, physedge_error* error) {
+    Inside<physedge_trust> inside(trust, Use::alone);
+    if (!inside) return inside.refusal(error);
     return guarded(error, [&] {
-        required(trust, "trust");
         required(path, "path");
-        trust->store.add_revocations(path);
+        inside->store.add_revocations(path);
     });
 }
 
 physedge_status physedge_trust_add_device(physedge_trust* trust, const char* path, physedge_error* error) {
+    Inside<physedge_trust> inside(trust, Use::alone);
+    if (!inside) return inside.refusal(error);
     return guarded(error, [&] {
-        required(trust, "trust");
         required(path, "path");
-        trust->store.add_device(path);
+        inside->store.add_device(path);
     });
 }
 
 physedge_status physedge_trust_set_today(physedge_trust* trust, const char* today, physedge_error* error) {
+    Inside<physedge_trust> inside(trust, Use::alone);
+    if (!inside) return inside.refusal(error);
     return guarded(error, [&] {
-        required(trust, "trust");
         required(today, "today");
-        trust->store.today = parse_day(today);
+        inside->store.today = parse_day(today);
     });
 }
 
-void physedge_trust_free(physedge_trust* trust) { delete trust; }
+void physedge_trust_free(physedge_trust* trust) { give_back(trust); }
 
 physedge_status physedge_bundle_read(const char* path, const physedge_trust* trust, physedge_bundle** bundle,
                                      physedge_error* error) {
+    Inside<physedge_trust> believed(trust);
+    if (trust != nullptr && !believed) return believed.refusal(error);
     return guarded(error, [&] {
         required(path, "path");
         required(bundle, "bundle");
         auto made = std::make_unique<physedge_bundle>();
-        TrustStore store = trust != nullptr ? trust->store : device_trust();
+        TrustStore store = trust != nullptr ? believed->store : device_trust();
         made->owned = read_bundle_file(path);
         read_bundle(*made, made->owned, file_name(path), store);
-        *bundle = made.release();
+        *bundle = handed_out(std::move(made));
     });
 }
 
 physedge_status physedge_bundle_read_memory(const void* data, size_t data_bytes, const char* name,
                                             const physedge_trust* trust, physedge_bundle** bundle,
                                             physedge_error* error) {
+    Inside<physedge_trust> believed(trust);
+    if (trust != nullptr && !believed) return believed.refusal(error);
     return guarded(error, [&] {
         required(data, "data");
         required(name, "name");
         required(bundle, "bundle");
         auto made = std::make_unique<physedge_bundle>();
-        TrustStore store = trust != nullptr ? trust->store : device_trust();
+        TrustStore store = trust != nullptr ? believed->store : device_trust();
         read_bundle(*made, {static_cast<const char*>(data), data_bytes}, name, store);
-        *bundle = made.release();
+        *bundle = handed_out(std::move(made));
     });
 }
 
 void physedge_bundle_describe(const physedge_bundle* bundle, physedge_bundle_info* info) {
-    if (bundle == nullptr || info == nullptr) return;
-    const Manifest& manifest = bundle->manifest;
+    if (info == nullptr) return;
+    *info = {"", "", "", "", "", "", "", "", 0};
+    Inside<physedge_bundle> inside(bundle);
+    if (!inside) return;
+    const Manifest& manifest = inside->manifest;
     *info = {manifest.spec.name.c_str(), manifest.spec.version.c_str(), manifest.spec.task_name.c_str(),
-             manifest.verdict.c_str(),   manifest.target.c_str(),       bundle->trust.c_str(),
-             bundle->sha256.c_str(),     bundle->manifest_sha256.c_str(), manifest.release};
+             manifest.verdict.c_str(),   manifest.target.c_str(),       inside->trust.c_str(),
+             inside->sha256.c_str(),     inside->manifest_sha256.c_str(), manifest.release};
 }
 
 physedge_status physedge_bundle_entry(const physedge_bundle* bundle, const char* name, const void** data,
                                       size_t* data_bytes, physedge_error* error) {
+    Inside<physedge_bundle> inside(bundle);
+    if (!inside) return inside.refusal(error);
     return guarded(error, [&] {
-        required(bundle, "bundle");
         required(name, "name");
         required(data, "data");
         required(data_bytes, "data_bytes");
-        auto found = bundle->contents.find(name);
-        if (found == bundle->contents.end())
+        auto found = inside->contents.find(name);
+        if (found == inside->contents.end())
             refuse(PHYSEDGE_USAGE, "PE-NATIVE-001", "no entry " + std::string(name), "an entry of the bundle",
                    "correct the call");
         *data = found->second.data();
@@ -202,6 +216,6 @@ physedge_status physedge_bundle_entry(const physedge_bundle* bundle, const char*
     });
 }
 
-void physedge_bundle_free(physedge_bundle* bundle) { delete bundle; }
+void physedge_bundle_free(physedge_bundle* bundle) { give_back(bundle); }
 
 }  // extern "C"

@@ -108,8 +108,9 @@ extern "C" physedge_status physedge_look_at(const physedge_frame* frame, physedg
     if (frame == nullptr || look == nullptr)
         return report(error, PHYSEDGE_USAGE, "PE-NATIVE-001", "NULL for frame or look", "both", "correct the call");
     if (frame->format == PHYSEDGE_VOLTAGES) {
-        if (frame->voltages == nullptr || frame->voltage_count == 0)
-            return report(error, PHYSEDGE_USAGE, "PE-FRAME-002", "no voltages in a frame", "some", "correct the call");
+        constexpr std::size_t most_voltages = std::size_t{1} << 24;
+        if (frame->voltages == nullptr || frame->voltage_count == 0 || frame->voltage_count > most_voltages)
+            return report(error, PHYSEDGE_USAGE, "PE-FRAME-002", "no voltages in a frame, or more than 2^24", "some", "correct the call");
         look_at_voltages(*frame, *look);
         return PHYSEDGE_OK;
     }
