@@ -42,7 +42,7 @@ def seconds_until(condition: Callable[[], bool]) -> float:
 def page_address(lines: IO[str]) -> str:
     """The page that `run` prints."""
     for line in lines:
-        if found := re.search(r"page: (http://\S+)", line):
+        if found := re.search(r"page: (https?://\S+)", line):
             return found[1]
     raise SystemExit("run printed no page")
 
@@ -87,8 +87,9 @@ def main() -> None:
             try:
                 browser.get(page_address(process.stderr))
                 seconds_until(lambda: reads("LIVE"))
+                browser.find_element("id", "engineering").click()  # the ages are kept while they are shown
                 time.sleep(LOOK_S)
-                shown = browser.execute_script("return history.filter(one => performance.now() - one[0] < 15000)")
+                shown = browser.execute_script("return physedgeAges.filter(one => performance.now() - one[0] < 15000)")
                 shoot("live")
                 camera.stop()
                 lost_s = seconds_until(lambda: reads("LOST"))
@@ -105,7 +106,6 @@ def main() -> None:
                 process.kill()
     gaps_ms = [after[0] - before[0] for before, after in itertools.pairwise(shown)]
     ages_ms = [age for _, age, _ in shown]
-    print(f"30 Hz camera of {SIZE[1]}x{SIZE[0]}, {len(shown)} pictures shown in {sum(gaps_ms) / 1000:.1f} s")
     rate_hz, gap_ms, age_ms = 1000 / statistics.mean(gaps_ms), statistics.median(gaps_ms), statistics.median(ages_ms)
     answered = sum(bool(one) for *_, one in shown)
     print(f"30 Hz camera of {SIZE[1]}x{SIZE[0]}, {len(shown)} pictures shown in {sum(gaps_ms) / 1000:.1f} s")

@@ -1,29 +1,32 @@
-"""The page in the browser: what it serves, whom it lets in, and what a person would read off it."""
+"""The page in the browser: what it serves, and whom it lets in; what a person reads off it is test_sinks_page.py."""
 
 from __future__ import annotations
 
+import http.client
 import json
+import ssl
 import threading
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from http.client import HTTPResponse
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from debian import program
-from mjpeg_server import MjpegCamera
-from stream_fakes import FakeNet, answer_to, picture
+from certificates import write_certificate
+from stream_fakes import answer_to, picture
 
-from physedge_runtime.frame import Frame, VoltageSpec
-from physedge_runtime.results import Reconstruction, Result, Signal, StageTimes, Trust, TrustState
-from physedge_runtime.sinks.serve import ServeSink
+from physedge_runtime.errors import UsageError
+from physedge_runtime.frame import Frame
+from physedge_runtime.results import Signal
+from physedge_runtime.sinks.page_access import PageAccess, page_access
+from physedge_runtime.sinks.page_state import PageState
+from physedge_runtime.sinks.serve import ServeSink, page_files
 from physedge_runtime.sources.opencv import import_opencv
 from physedge_runtime.stream import StreamedFrame, StreamInfo, Withdrawal
-from physedge_runtime.stream.loop import stream
 
 for _module in ("starlette", "uvicorn", "cv2"):
     pytest.importorskip(_module, reason="the extras serve and camera are not installed")
@@ -86,13 +89,6 @@ def decode(response: HTTPResponse) -> np.ndarray:
     return np.asarray(pixels)
 
 
-def until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
-    end = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < end, "it never happened"
-        threading.Event().wait(0.02)
-
-
 def test_picture_and_state_come_in_one_message(sink: ServeSink) -> None:
     sink.write(shown(3))
     with get(f"{sink.url}next?after=0") as response:
@@ -132,15 +128,31 @@ def test_before_the_first_picture_there_is_none(sink: ServeSink) -> None:
         assert response.status == 204
 
 
-def test_the_page_lets_no_foreign_text_become_markup(sink: ServeSink) -> None:
+def test_the_page_is_the_same_for_every_stream_and_runs_nothing_but_its_own_files(sink: ServeSink) -> None:
     with get(sink.url) as response:
         page = response.read().decode()
         policy = response.headers["Content-Security-Policy"]
-    assert "<b>camera" not in page
-    assert "\\u003c/script" in page
-    assert "default-src 'none'" in policy
-    assert "{{" not in page
-    assert "http" not in page.replace(sink.url, "")  # nothing is fetched from anywhere
+    assert "camera" not in page
+    assert "default-src 'none'; script-src 'self'; style-src 'self'" in policy
+    assert "unsafe" not in policy
+    for name in page_files():
+        with get(sink.url + (name if name != "page.html" else "")) as response:
+            text = response.read().decode()
+            assert response.headers["X-Content-Type-Options"] == "nosniff"
+        outside = text.replace("http://www.w3.org/2000/svg", "")
+        assert "http:" not in outside and "https:" not in outside, f"{name} asks for something from outside"
+        for way in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "Function("):
+            assert way not in text, f"{name} turns text into markup or code by {way}"
+
+
+def test_foreign_text_travels_as_json(sink: ServeSink) -> None:
+    sink.write(replace(lost(), reason="<img src=x>\r\nX-Injected: 1"))
+    with get(f"{sink.url}about") as response:
+        assert response.headers["Content-Type"] == "application/json"
+        assert json.loads(response.read())["source"] == INFO.source
+    with get(f"{sink.url}next?after=0") as response:
+        assert "<img src=x>" in state_of(response)["reason"]
+        assert "X-Injected" not in response.headers
 
 
 def test_another_name_for_this_machine_is_refused(sink: ServeSink) -> None:
@@ -148,115 +160,124 @@ def test_another_name_for_this_machine_is_refused(sink: ServeSink) -> None:
         get(sink.url, Host="evil.example")
 
 
-def test_beyond_the_loopback_a_token_is_needed() -> None:
-    sink = ServeSink("0.0.0.0", 0)
+def beyond_the_loopback(**options: Any) -> ServeSink:
+    sink = ServeSink("0.0.0.0", 0, **options)
     sink.open(INFO)
+    sink.write(shown(1))
+    return sink
+
+
+def test_beyond_the_loopback_a_token_is_needed() -> None:
+    sink = beyond_the_loopback()
     try:
-        sink.write(shown(1))
         address, _, token = sink.url.partition("?token=")
-        address = address.replace("0.0.0.0", "127.0.0.1")
         assert len(token) >= 20
-        for wrong in ("", "?token=wrong", "?token=" + token[:-1]):
-            with pytest.raises(urllib.error.HTTPError, match="401"):
-                get(address + wrong)
-            with pytest.raises(urllib.error.HTTPError, match="401"):
-                get(address + "next" + wrong)
+        for wrong in ("", "?token=wrong", "?token=" + token[:-1], "?token=%ff%00"):
+            for path in ("", "next", "about"):
+                with pytest.raises(urllib.error.HTTPError, match="401"):
+                    get(address + path + wrong)
         with get(f"{address}?token={token}") as response:
-            cookie = response.headers["Set-Cookie"].partition(";")[0]
-        with get(address + "next?after=0", Cookie=cookie) as response:
+            cookie = response.headers["Set-Cookie"]
+        assert "HttpOnly" in cookie and "SameSite=strict" in cookie
+        with get(address + "next?after=0", Cookie=cookie.partition(";")[0]) as response:
+            assert state_of(response)["frame_id"] == 1
+        with get(f"{address}next?after=0&token={token}") as response:  # of a browser that keeps no cookies
             assert state_of(response)["frame_id"] == 1
     finally:
         sink.close()
 
 
-def open_browser() -> Any:
-    """Chromium without a window."""
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-    chromium, driver = program("chromium", "chromium"), program("chromedriver", "chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(chromium)
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1280,800"):
-        options.add_argument(argument)
-    return webdriver.Chrome(options=options, service=webdriver.ChromeService(str(driver)))
-
-
-def test_what_the_page_says_through_a_cameras_life() -> None:
-    """Live, lost, live again, doubtful, void, safe state, and the end of the program: all read off the page."""
-    browser = open_browser()
-    mood = {"trust": Trust()}
-
-    def respond(frame: Frame) -> Result:
-        if mood["trust"].reason == "break":
-            raise RuntimeError("device lost")
-        return replace(answer_to(frame), trust=mood["trust"])
-
-    def reads(element: str, text: str) -> None:
-        until(lambda: text in browser.find_element("id", element).text)
-
+def test_the_address_that_is_told_is_one_of_this_machine_and_not_every_address() -> None:
+    sink = beyond_the_loopback()
     try:
-        sink = ServeSink("127.0.0.1", 0)
-        with (
-            MjpegCamera(rate_hz=30) as camera,
-            stream(FakeNet(respond), camera.url, sinks=[sink], keep_passing=True, max_age_ms=5000) as running,
-        ):
-            browser.get(sink.url)
-            reads("state", "LIVE")
-            reads("trust", "ok")
-            reads("found", "lesion")
-            camera.stop()
-            reads("state", "LOST")
-            reads("sentence", "No answer")
-            camera.start()
-            reads("state", "LIVE")
-            until(lambda: browser.find_element("id", "sentence").text == "")
-            mood["trust"] = Trust(state=TrustState.DOUBTFUL, reason="ring entropy")
-            reads("trust", "doubtful")
-            mood["trust"] = Trust(state=TrustState.VOID, reason="residual")
-            reads("sentence", "not to be trusted: residual")
-            mood["trust"] = Trust(reason="break")
-            reads("sentence", "3 times in a row")
-            assert running.summary().safe_state
-        reads("state", "NO CONNECTION")
-        reads("sentence", "the picture may be old")
-        reads("found", "no answer is shown")  # nor is the last one left standing beside a picture that may be old
-        reads("trust", "–")
-        errors = [entry for entry in browser.get_log("browser") if entry["source"] not in ("network",)]
-        assert errors == []
+        for url in sink.urls:
+            assert "//0.0.0.0:" not in url
+            with get(url) as response:  # it can be opened as it is told
+                assert response.status == 200
     finally:
-        browser.quit()
-
-
-def test_the_page_names_and_marks_the_electrode_that_fell_off() -> None:
-    spec = VoltageSpec(count=208, electrodes=16, protocol="adjacent", reference=True)
-    reason = "electrode 5: its voltages do not fit the others, and the image is made without them"
-    trust = Trust(
-        state=TrustState.DOUBTFUL, reason=reason, signals={"electrode": 3.4, "order": 0.02}, places={"electrode": 5}
-    )
-    frame = Frame(pixels=np.zeros((2, 208), np.float32), frame_id=1, captured_ns=0)
-    stages = StageTimes(inference_ms=2.0)
-    result = Reconstruction(
-        frame_id=1, captured_ns=0, age_ms=2.0, stages=stages, image=np.zeros((64, 64), np.float32), unit="1"
-    )
-    item = replace(shown(1), frame=frame, result=replace(result, trust=trust), trust=trust, stages=stages)
-    sink, browser = ServeSink("127.0.0.1", 0), open_browser()
-    try:
-        sink.open(replace(INFO, voltage_spec=spec))
-        sink.write(item)
-        browser.get(sink.url)
-        sentence = browser.find_element("id", "sentence")
-        until(lambda: sentence.text == f"Doubtful: {reason}")
-        assert "electrode 5" in browser.find_element("id", "signals").text
-        # Electrode 5 of 16, counter-clockwise from the top, stands at the left; number 13 at the right is as it was.
-        red = (
-            "const [x, y] = arguments, c = document.getElementById('picture'), s = c.width / 480;"
-            "const at = c.getContext('2d').getImageData((x - 8) * s, (y - 8) * s, 16 * s, 16 * s).data;"
-            "for (let i = 0; i < at.length; i += 4) if (at[i] > 200 && at[i + 2] < 60 && at[i + 1] < 150) return true;"
-            "return false;"
-        )
-        until(lambda: browser.execute_script(red, 228 - 182, 216))
-        picture = browser.find_element("id", "picture")
-        assert sentence.rect["y"] >= picture.rect["y"] + picture.rect["height"], "the sentence covers the picture"
-        assert not browser.execute_script(red, 228 + 182, 216)
-    finally:
-        browser.quit()
         sink.close()
+
+
+def test_pages_of_two_ports_keep_their_cookies_apart() -> None:
+    sinks = [beyond_the_loopback() for _ in range(2)]
+    try:
+        jar = []
+        for sink in sinks:
+            with get(sink.url) as response:
+                jar.append(response.headers["Set-Cookie"].partition(";")[0])
+        assert jar[0].partition("=")[0] != jar[1].partition("=")[0]
+        for sink in sinks:  # a browser sends those of all ports of a host to each of them
+            with get(sink.url.partition("?")[0] + "next?after=0", Cookie="; ".join(jar)) as response:
+                assert response.status == 200
+    finally:
+        for sink in sinks:
+            sink.close()
+
+
+def test_every_run_of_the_program_has_a_name_of_its_own_and_its_end_is_told(sink: ServeSink) -> None:
+    sink.write(shown(1))
+    other = ServeSink("127.0.0.1", 0)
+    other.open(INFO)
+    try:
+        with get(f"{sink.url}next?after=0") as one, get(f"{other.url}next?after=9") as two:
+            assert state_of(one)["run"] != state_of(two)["run"]
+            assert not state_of(one)["ended"]
+        with get(f"{other.url}about") as about, get(f"{other.url}next?after=9") as two:
+            assert json.loads(about.read())["run"] == state_of(two)["run"]
+    finally:
+        other.close()
+    assert other._state.view(lambda _: b"", plain=False)[0]["ended"]
+
+
+def test_the_rate_falls_to_nothing_where_no_answer_comes_any_more() -> None:
+    now_s = [100.0]
+    state = PageState(clock=lambda: now_s[0])
+    for number in range(4):
+        state.put(shown(number), {})
+    assert state.view(lambda _: b"jpeg", plain=False)[0]["answers_per_s"] == 2.0
+    now_s[0] += 2.1
+    assert state.view(lambda _: b"jpeg", plain=False)[0]["answers_per_s"] == 0.0
+
+
+@pytest.mark.parametrize("token", ["", "short", "x" * 15, "x" * 129, "sixteen letters!", "sixteen&letters=1", "ä" * 20])
+def test_a_token_that_is_short_or_fits_into_no_address_is_refused(token: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        PageAccess(token)
+    assert refused.value.identifier == "PE-SINK-020"
+    assert not token or token not in str(refused.value)
+
+
+def test_the_page_comes_by_tls(tmp_path: Path) -> None:
+    certificate, key = write_certificate(tmp_path)
+    access = page_access(token="sixteen-letters-or-more", tls=(certificate, key))
+    assert access.names == ("device", "127.0.0.1")
+    sink = ServeSink("127.0.0.1", 0, access=access)
+    sink.open(INFO)
+    try:
+        assert sink.url.startswith("https://127.0.0.1:") and sink.url.endswith("?token=sixteen-letters-or-more")
+        assert sink.is_certified
+        trusting = ssl.create_default_context(cafile=str(certificate))
+        with urllib.request.urlopen(sink.url, context=trusting, timeout=10) as response:
+            assert "Secure" in response.headers["Set-Cookie"]
+        with pytest.raises((urllib.error.URLError, ConnectionError, http.client.HTTPException)):
+            get(sink.url.replace("https", "http"))
+    finally:
+        sink.close()
+
+
+def test_certificates_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
+    certificate, key = write_certificate(tmp_path)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "locked").mkdir()
+    _, other_key = write_certificate(tmp_path / "other")
+    locked = write_certificate(tmp_path / "locked", password=b"secret")
+    (tmp_path / "no.pem").write_text("no certificate")
+    for pair, why in (
+        ((certificate, other_key), "another certificate"),
+        ((tmp_path / "no.pem", key), "not in PEM form"),
+        (locked, "has a password"),
+        ((tmp_path / "nowhere.pem", key), "No such file"),
+    ):
+        with pytest.raises(UsageError, match=why) as refused:
+            page_access(tls=pair)
+        assert refused.value.identifier == "PE-SINK-021"

@@ -187,6 +187,12 @@ def bar_texts(item: StreamedFrame, *, live: bool = True) -> list[tuple[str, tupl
     return texts
 
 
+def class_colours(count: int) -> list[str]:
+    """The colour in which each class is drawn, as `#rrggbb`, background first (which is not drawn: empty)."""
+    palette = [f"#{red:02x}{green:02x}{blue:02x}" for blue, green, red in _CLASS_COLOURS]
+    return [palette[(label - 1) % len(palette)] if label else "" for label in range(count)]
+
+
 def _signal_colour(signal: Signal) -> tuple[int, int, int]:
     if signal is Signal.LIVE:
         return _GOOD

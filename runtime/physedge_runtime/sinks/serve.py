@@ -1,28 +1,31 @@
-"""A page in the browser: the picture with its answer, age, stages, health, trust and drops.
+"""A page in the browser: the picture with its answer, state and trust; behind a key age, stages, drops and signals.
 
 Bound to this machine unless another address is named; then a token is needed, which stands in the address that is
 printed. Picture and state travel in one message, so that what is written beside a picture belongs to it. The page says
 so itself where messages stop coming: a frozen browser must not look like a quiet patient.
+
+The page is files of its own (`page/`), the same for every stream. Whatever comes from a stream, a bundle or a file
+travels as JSON and becomes text in one place there; the browser is told to run nothing that is not one of these files.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import secrets
-import socket
 import threading
-from collections import deque
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from physedge_runtime.errors import missing_extra
-from physedge_runtime.sinks.address import is_loopback, listen, parse_listen_address
+from physedge_runtime.sinks.address import is_loopback, listen, opened_by, parse_listen_address
+from physedge_runtime.sinks.gate import ConnectionLimits, Gate, TimedAnswers
 from physedge_runtime.sinks.jsonl import utc_now
-from physedge_runtime.sinks.overlay import Overlay
+from physedge_runtime.sinks.overlay import Overlay, class_colours
+from physedge_runtime.sinks.page_access import PageAccess
+from physedge_runtime.sinks.page_state import PageState
 from physedge_runtime.sinks.record import describe, describe_stream
 from physedge_runtime.sources.opencv import import_opencv
 from physedge_runtime.stream.streamed import StreamedFrame, StreamInfo
@@ -33,12 +36,21 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-_PAGE = Path(__file__).with_name("page.html")
+_FOLDER = Path(__file__).with_name("page")
+_MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _LONGEST_WAIT_S = 0.5
+_LONGEST_HEAD_BYTES = 16_384
 _JPEG_QUALITY = 88
-_RATE_WINDOW_NS = 2_000_000_000
 _JOIN_S = 5.0
-_COOKIE = "physedge_token"
+_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
 
 
 class ServeSink:
@@ -47,24 +59,47 @@ class ServeSink:
     Args:
         host: Address to listen on; beyond the loopback a token is needed.
         port: 0 for a free one.
-        token: The token; made up where None and one is needed.
+        access: Token and certificate; may be set until the sink is opened.
+        limits: How many connections, and for how long.
 
     Attributes:
         url: What to open in a browser, once open; with the token where one is needed.
+        urls: The same for every address of this machine, `url` first.
     """
 
-    def __init__(self, host: str, port: int, *, token: str | None = None) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        access: PageAccess | None = None,
+        limits: ConnectionLimits | None = None,
+    ) -> None:
         self._host, self._port = host, port
-        self._token = token or ("" if is_loopback(host) else secrets.token_urlsafe(16))
+        self.access = access or PageAccess()
         self.name = "page in the browser"
         self.url = ""
-        self._latest = _Latest()
+        self.urls: tuple[str, ...] = ()
+        self._limits = limits or ConnectionLimits()
+        self._token = ""
+        self._state = PageState()
         self._overlay: Overlay | None = None
         self._info: StreamInfo | None = None
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pulse: asyncio.Event | None = None
+
+    @property
+    def is_only_here(self) -> bool:
+        """Whether no other machine reaches the page."""
+        return is_loopback(self._host)
+
+    @property
+    def is_certified(self) -> bool:
+        """Whether the certificate is for the address that `url` names; also where there is none to be shown."""
+        host = self.url.partition("://")[2].rpartition(":")[0].strip("[]")
+        return self.access.tls is None or host in self.access.names
 
     def open(self, info: StreamInfo) -> None:
         """Start to serve.
@@ -79,57 +114,75 @@ class ServeSink:
         except ImportError as error:
             raise missing_extra("starlette and uvicorn", "serve") from error
         self._info, self._overlay = info, Overlay(info)
-        listening = listen(self._host, self._port, scheme="serve")
-        port = listening.getsockname()[1]
-        shown_host = f"[{self._host}]" if ":" in self._host else self._host
-        self.url = f"http://{shown_host}:{port}/" + (f"?token={self._token}" if self._token else "")
-        self.name = f"page on port {port}"
+        self._token = self.access.token or ("" if self.is_only_here else secrets.token_urlsafe(16))
+        gate = Gate(listen(self._host, self._port, scheme="serve"), self._limits)
+        self._port = gate.getsockname()[1]
+        self.urls = tuple(self._address(host) for host in opened_by(self._host))
+        self.url, self.name = self.urls[0], f"page on port {self._port}"
         config = uvicorn.Config(
-            self._application(),
+            TimedAnswers(self._application(), gate),
             loop="asyncio",
+            http="h11",
+            ws="none",
             lifespan="off",
             log_config=None,
             access_log=False,
+            proxy_headers=False,  # a header must not say who is counted
+            h11_max_incomplete_event_size=_LONGEST_HEAD_BYTES,
             timeout_graceful_shutdown=1,
             server_header=False,
         )
+        config.load()
+        config.ssl = self.access.tls
         self._server = uvicorn.Server(config)
         started = threading.Event()
-        self._thread = threading.Thread(
-            target=self._serve, args=(listening, started), name="physedge-serve", daemon=True
-        )
+        self._thread = threading.Thread(target=self._serve, args=(gate, started), name="physedge-serve", daemon=True)
         self._thread.start()
         started.wait(_JOIN_S)
 
     def write(self, item: StreamedFrame) -> None:
         """Make this what browsers see; drawing and compressing wait until one asks."""
         assert self._info is not None
-        self._latest.put(item, describe(item, self._info, utc_now()))
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._wake)
+        self._state.put(item, describe(item, self._info, utc_now()))
+        self._wake_pages()
 
     def close(self) -> None:
-        """Stop serving."""
+        """Tell the pages that it is over, and stop serving."""
         if self._server is not None and self._thread is not None:
+            self._state.end()
+            self._wake_pages()
             self._server.should_exit = True
             self._thread.join(_JOIN_S)
             self._server = None
 
-    def _serve(self, listening: socket.socket, started: threading.Event) -> None:
+    def _address(self, host: str) -> str:
+        scheme = "http" if self.access.tls is None else "https"
+        shown = f"[{host}]" if ":" in host else host
+        return f"{scheme}://{shown}:{self._port}/" + (f"?token={self._token}" if self._token else "")
+
+    def _serve(self, gate: Gate, started: threading.Event) -> None:
         assert self._server is not None
         server = self._server
 
         async def run() -> None:
             self._loop, self._pulse = asyncio.get_running_loop(), asyncio.Event()
+            watch = asyncio.create_task(gate.watch())
             started.set()
-            await server.serve(sockets=[listening])
+            try:
+                await server.serve(sockets=[gate])
+            finally:
+                watch.cancel()
 
         try:
             asyncio.run(run())
         finally:
-            listening.close()
+            gate.close()
 
-    def _wake(self) -> None:
+    def _wake_pages(self) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._pulse_once)
+
+    def _pulse_once(self) -> None:
         if self._pulse is not None:
             self._pulse.set()
             self._pulse = asyncio.Event()
@@ -144,33 +197,59 @@ class ServeSink:
         middleware = [
             Middleware(TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1", "[::1]"], www_redirect=False)
         ]
+        files = [Route(f"/{name}", self._file) for name in page_files() if name != "page.html"]
         return Starlette(
-            routes=[Route("/", self._page), Route("/next", self._next)],
-            middleware=middleware if is_loopback(self._host) else [],
+            routes=[
+                Route("/", self._page),
+                Route("/about", self._about),
+                Route("/next", self._next),
+                *files,
+            ],
+            middleware=middleware if self.is_only_here else [],
         )
+
+    @property
+    def _cookie(self) -> str:
+        """Named after the port: browsers keep the cookies of all ports of a host together."""
+        return f"physedge_token_{self._port}"
 
     def _refusal(self, request: Request) -> Response | None:
         from starlette.responses import PlainTextResponse
 
-        given = request.query_params.get("token") or request.cookies.get(_COOKIE, "")
-        if self._token and not secrets.compare_digest(given.encode(), self._token.encode()):
-            return PlainTextResponse("The address needs its token: ?token=...", status_code=401)
-        return None
+        given = (request.query_params.get("token", ""), request.cookies.get(self._cookie, ""))
+        if not self._token or any(self.access.lets_in(one, self._token) for one in given):
+            return None
+        text = "This address needs its token: open the whole address that physedge printed, with ?token=...\n"
+        return PlainTextResponse(text, status_code=401, headers=_HEADERS)
+
+    async def _file(self, request: Request) -> Response:
+        """A file of the page; the same for everybody, so that it needs no token."""
+        return _file_response(request.url.path.removeprefix("/"))
 
     async def _page(self, request: Request) -> Response:
-        from starlette.responses import HTMLResponse
+        if refusal := self._refusal(request):
+            return refusal
+        response = _file_response("page.html")
+        if self._token:
+            is_secure = self.access.tls is not None
+            response.set_cookie(self._cookie, self._token, httponly=True, samesite="strict", secure=is_secure)
+        return response
+
+    async def _about(self, request: Request) -> Response:
+        """What streams, and in which colours."""
+        from starlette.responses import JSONResponse
 
         if refusal := self._refusal(request):
             return refusal
         assert self._info is not None
-        nonce = secrets.token_urlsafe(12)
-        about = json.dumps(describe_stream(self._info, utc_now())).replace("<", "\\u003c")
-        html = _PAGE.read_text(encoding="utf-8").replace("{{nonce}}", nonce).replace('"{{stream}}"', about)
-        rules = f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'"
-        response = HTMLResponse(html, headers={"Content-Security-Policy": rules, "Cache-Control": "no-store"})
-        if self._token:
-            response.set_cookie(_COOKIE, self._token, httponly=True, samesite="strict")
-        return response
+        about = {
+            **describe_stream(self._info, utc_now()),
+            "run": self._state.run,
+            "page": page_version(),
+            "class_colours": class_colours(len(self._info.classes)),
+            "voltages": self._info.voltage_spec is not None,
+        }
+        return JSONResponse(about, headers=_HEADERS)
 
     async def _next(self, request: Request) -> Response:
         """The next picture after number `after` with its state in a header; without a picture where none is new."""
@@ -178,14 +257,15 @@ class ServeSink:
 
         if refusal := self._refusal(request):
             return refusal
-        after = int(after_text) if (after_text := request.query_params.get("after", "0")).isdecimal() else 0
-        if self._latest.number <= after and self._pulse is not None:
+        after_text = request.query_params.get("after", "0")
+        after = int(after_text) if after_text.isascii() and after_text.isdecimal() and len(after_text) < 16 else 0
+        if self._state.number <= after and self._pulse is not None:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._pulse.wait(), _LONGEST_WAIT_S)
-        is_new = self._latest.number > after
+        is_new = self._state.number > after
         plain = request.query_params.get("plain") == "1"
-        state, jpeg = await asyncio.to_thread(self._latest.view, self._draw, plain)
-        headers = {"X-Physedge": json.dumps(state), "Cache-Control": "no-store"}
+        state, jpeg = await asyncio.to_thread(self._state.view, self._draw, plain)
+        headers = {**_HEADERS, "X-Physedge": json.dumps(state)}
         if not is_new or not jpeg:
             return Response(status_code=204, headers=headers)
         return Response(jpeg, media_type="image/jpeg", headers=headers)
@@ -200,53 +280,22 @@ class ServeSink:
         return bytes(data) if encoded else b""
 
 
-class _Latest:
-    """The newest thing that left the stream, its number, and its picture once somebody has asked for it."""
+def page_files() -> list[str]:
+    """The names of the files that make up the page."""
+    return sorted(path.name for path in _FOLDER.iterdir() if path.suffix in _MEDIA_TYPES)
 
-    def __init__(self) -> None:
-        self.number = 0
-        self._lock = threading.Lock()
-        self._drawing = threading.Lock()
-        self._item: StreamedFrame | None = None
-        self._picture: StreamedFrame | None = None
-        self._state: dict[str, Any] = {}
-        self._answered_ns: deque[int] = deque(maxlen=512)
-        self._pictures = self._answers = 0
-        self._jpegs: dict[bool, tuple[int, bytes]] = {}
 
-    def put(self, item: StreamedFrame, described: dict[str, Any]) -> None:
-        with self._lock:
-            self.number += 1
-            self._item = item
-            self._pictures += item.frame is not None
-            if item.frame is not None:
-                self._picture = item
-            if item.result is not None:
-                self._answers += 1
-                self._answered_ns.append(item.at_ns)
-            while self._answered_ns and self._answered_ns[0] < item.at_ns - _RATE_WINDOW_NS:
-                self._answered_ns.popleft()
-            rate = len(self._answered_ns) / (_RATE_WINDOW_NS / 1e9)
-            counts = {"number": self.number, "pictures": self._pictures, "answers": self._answers}
-            self._state = {**described, **counts, "answers_per_s": rate}
+def page_version() -> str:
+    """Changes with every change of the files; an open page that meets another one loads itself anew."""
+    contents = b"".join((_FOLDER / name).read_bytes() for name in page_files())
+    return hashlib.sha256(contents).hexdigest()[:12]
 
-    def view(self, draw: Callable[[StreamedFrame], bytes], plain: bool) -> tuple[dict[str, Any], bytes]:
-        """The state and the picture it belongs to, as JPEG; drawn once, however many browsers look on.
 
-        `plain` leaves the answer off. Before anything came the state is empty.
-        """
-        with self._drawing:
-            with self._lock:
-                number, item, picture, state = self.number, self._item, self._picture, self._state
-            if item is None:
-                return {"number": 0}, b""
-            cached_number, jpeg = self._jpegs.get(plain, (0, b""))
-            if cached_number != number:
-                if item.frame is None and picture is not None:  # the overlay need not have seen the last picture
-                    item = replace(item, frame=picture.frame)
-                jpeg = draw(replace(item, result=None) if plain else item)
-                self._jpegs[plain] = (number, jpeg)
-            return state, jpeg
+def _file_response(name: str) -> Response:
+    from starlette.responses import Response
+
+    path = _FOLDER / name
+    return Response(path.read_bytes(), media_type=_MEDIA_TYPES[path.suffix], headers=_HEADERS)
 
 
 def parse_serve(text: str) -> ServeSink:
