@@ -11,12 +11,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from physedge_runtime import graph_check, graph_nodes, graph_wire, ir
+from physedge_runtime import graph_check, graph_nodes, graph_wire, ir, manifest_rules
 from physedge_runtime.manifest import OLDEST_SCHEMA_VERSION, SCHEMA_VERSION, Manifest
 
 SOURCES = Path(__file__).parent / "src"
 _HEAD = "// Written by make_tables.py from the Python runtime."
-_FOR_PEOPLE = ("title", "description", "default")
+_FOR_PEOPLE = ("title", "description")
 
 
 def without_words(schema: Any, *, names_are_keys: bool = False) -> Any:
@@ -25,26 +25,28 @@ def without_words(schema: Any, *, names_are_keys: bool = False) -> Any:
         return [without_words(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    return {
-        key: without_words(value, names_are_keys=not names_are_keys and key in ("properties", "$defs"))
+    plain = {
+        key: value
+        if key == "default" and not names_are_keys
+        else without_words(value, names_are_keys=not names_are_keys and key in ("properties", "$defs"))
         for key, value in schema.items()
         if names_are_keys or key not in _FOR_PEOPLE
     }
+    for name in set(plain.get("properties", ())) - set(plain.get("required", ())) if not names_are_keys else ():
+        if plain["properties"][name].get("type") == "object":
+            plain["properties"][name].setdefault("default", {})  # pydantic does not say what a factory gives
+    return plain
 
 
 def schema_text() -> str:
     """Content of `manifest_schema.inc`."""
     schema = without_words(Manifest.model_json_schema(mode="validation"))
-    text = json.dumps(schema, sort_keys=True, separators=(",", ":"))
-    lines = [text[start : start + 110] for start in range(0, len(text), 110)]
     return "\n".join(
         [
             _HEAD,
             f"constexpr long long newest_schema_version = {SCHEMA_VERSION};",
             f"constexpr long long oldest_schema_version = {OLDEST_SCHEMA_VERSION};",
-            "constexpr char manifest_schema[] =",
-            *(f'    R"schema({line})schema"' for line in lines),
-            "    ;",
+            *_json_text("manifest_schema", schema),
             "",
         ]
     )
@@ -87,6 +89,24 @@ def numbers_text() -> str:
         named = ", ".join(f"{rule.name} = {number}" for number, rule in sorted(fields.items()) if rule.kind is not None)
         lines.append(f"namespace {message.replace(' ', '_')}_field {{ enum Number : unsigned {{ {named} }}; }}")
     return "\n".join([*lines, ""])
+
+
+def rules_text() -> str:
+    """Content of `manifest_rules.inc`: for each document a list of [sentence, expression]."""
+    tables = {
+        "growth": manifest_rules.GROWTH_RULES,
+        "spec": manifest_rules.SPEC_RULES,
+        "manifest": manifest_rules.MANIFEST_RULES,
+    }
+    content = {name: [[rule.sentence, rule.expression] for rule in rules] for name, rules in tables.items()}
+    return "\n".join([_HEAD, *_json_text("manifest_rules", content), ""])
+
+
+def _json_text(name: str, content: Any) -> list[str]:
+    """A constant with JSON in it."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    lines = [text[start : start + 110] for start in range(0, len(text), 110)]
+    return [f"constexpr char {name}[] =", *(f'    R"json({line})json"' for line in lines), "    ;"]
 
 
 def operators_text() -> str:
@@ -187,6 +207,7 @@ def ir_operators_text() -> str:
 
 
 FILES = {
+    "manifest_rules.inc": rules_text,
     "manifest_schema.inc": schema_text,
     "graph_messages.inc": messages_text,
     "graph_fields.inc": numbers_text,

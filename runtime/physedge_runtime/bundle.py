@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import io
 import math
 import os
 import stat
 import tempfile
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from physedge_runtime.errors import GateFailed, IntegrityError, UsageError
+from physedge_runtime.archive import (
+    LARGEST_BUNDLE_BYTES,
+    MANIFEST,
+    SIGNATURE,
+    canonical_zip,
+    read_archive,
+    refused,
+)
+from physedge_runtime.errors import GateFailed, UsageError
 from physedge_runtime.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -23,14 +29,7 @@ if TYPE_CHECKING:
     from physedge_runtime.manifest import Manifest, OwnAnswers
     from physedge_runtime.net import Net
 
-MANIFEST = "manifest.json"
-SIGNATURE = "SIGNATURE"
-LARGEST_BUNDLE_BYTES = 2 * 1024**3
-LARGEST_MANIFEST_BYTES = 8 * 1024**2
-MOST_ENTRIES = 512
-
-_FIXED_DATE = (1980, 1, 1, 0, 0, 0)
-_COPY_AGAIN = "copy the bundle again from where it was made"
+__all__ = ["MANIFEST", "SIGNATURE", "Bundle", "canonical_zip", "read_bundle", "write_atomically", "write_bundle"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,24 +143,12 @@ def write_atomically(path: Path, data: bytes) -> None:
         os.close(folder)
 
 
-def canonical_zip(contents: Mapping[str, bytes]) -> bytes:
-    """The one byte form of a set of entries: stored, sorted by name, fixed dates and modes."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
-        for name in sorted(contents):
-            record = zipfile.ZipInfo(name, _FIXED_DATE)
-            record.create_system = 3
-            record.external_attr = 0o100644 << 16
-            archive.writestr(record, contents[name])
-    return buffer.getvalue()
-
-
 def read_bundle(path: Path, *, trust: TrustLike | TrustStore | None = None) -> Bundle:
     """Read a bundle; nothing of it is believed before it was checked.
 
     Order: size, zip form, entry names, byte-for-byte canonical form, signature, manifest, hash of every entry. No
     parser but that of the zip directory sees a byte before the signature holds, and none but those two and the
-    manifest's before the hashes do.
+    manifest's before the hashes do. Memory: the file and a copy of it, and 64 MB.
 
     Args:
         path: The file.
@@ -180,9 +167,9 @@ def read_bundle(path: Path, *, trust: TrustLike | TrustStore | None = None) -> B
 
     believed = trust_store(trust)
     data = _read_file(path)
-    contents = _unpack(data, path.name)
+    contents = read_archive(data, path.name)
     if MANIFEST not in contents:
-        raise _refused("PE-BUNDLE-011", f"{path.name} has no {MANIFEST}", f"an entry {MANIFEST}")
+        raise refused("PE-BUNDLE-011", f"{path.name} has no {MANIFEST}", f"an entry {MANIFEST}")
     vouched = check_signature(contents[MANIFEST], contents.get(SIGNATURE), believed, origin=path.name)
     manifest = parse_manifest(contents[MANIFEST], origin=path.name)
     _check_entries(manifest, contents, path.name)
@@ -201,9 +188,7 @@ def _read_file(path: Path) -> bytes:
         if not stat.S_ISREG(status.st_mode):  # a pipe or a device has no end, and no size to check
             raise OSError(errno.EINVAL, "no plain file")
         if status.st_size > LARGEST_BUNDLE_BYTES:
-            raise _refused(
-                "PE-BUNDLE-003", f"{path.name} has {status.st_size} bytes", f"at most {LARGEST_BUNDLE_BYTES}"
-            )
+            raise refused("PE-BUNDLE-003", f"{path.name} has {status.st_size} bytes", f"at most {LARGEST_BUNDLE_BYTES}")
         with path.open("rb") as stream:
             # As much is taken from the heap at once. A file that grows meanwhile shows by its last byte.
             return stream.read(status.st_size + 1)
@@ -216,56 +201,16 @@ def _read_file(path: Path) -> bytes:
         ) from error
 
 
-def _unpack(data: bytes, origin: str) -> dict[str, bytes]:
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            records = archive.infolist()
-            _check_records(records, origin)
-            contents = {record.filename: archive.read(record) for record in records}
-    except (zipfile.BadZipFile, OSError, ValueError, EOFError, NotImplementedError, RuntimeError) as error:
-        raise _refused("PE-BUNDLE-002", f"{origin} is no whole zip file ({error})", "a bundle") from error
-    if canonical_zip(contents) != data:
-        raise _refused("PE-BUNDLE-007", f"{origin} is not in canonical form", "the bytes that physedge writes")
-    return contents
-
-
-def _check_records(records: list[zipfile.ZipInfo], origin: str) -> None:
-    if len(records) > MOST_ENTRIES:
-        raise _refused("PE-BUNDLE-003", f"{origin} has {len(records)} entries", f"at most {MOST_ENTRIES}")
-    seen: set[str] = set()
-    for record in records:
-        name = record.orig_filename
-        if not is_safe_name(name):
-            raise _refused("PE-BUNDLE-004", f"{origin} has the entry {name!r}", "a plain name inside the bundle")
-        if name.casefold() in seen:
-            raise _refused("PE-BUNDLE-005", f"{origin} has the entry {name!r} twice", "every name once")
-        seen.add(name.casefold())
-        if stat.S_IFMT(record.external_attr >> 16) not in (0, stat.S_IFREG):
-            raise _refused("PE-BUNDLE-015", f"the entry {name!r} of {origin} is a link or a device", "a plain file")
-        if record.compress_type != zipfile.ZIP_STORED or record.flag_bits or record.file_size != record.compress_size:
-            raise _refused("PE-BUNDLE-006", f"the entry {name!r} of {origin} is packed", "entries stored as they are")
-        limit = LARGEST_MANIFEST_BYTES if name == MANIFEST else LARGEST_BUNDLE_BYTES
-        if record.file_size > limit:
-            raise _refused("PE-BUNDLE-003", f"the entry {name!r} has {record.file_size} bytes", f"at most {limit}")
-
-
-def is_safe_name(name: str) -> bool:
-    """Whether an entry's name is plain ASCII, relative, and stays inside its folder."""
-    parts = name.split("/")
-    plain = name.isascii() and all(character.isalnum() or character in "._-/" for character in name)
-    return plain and 1 <= len(parts) <= 2 and all(part and not part.startswith(".") for part in parts)
-
-
 def _check_entries(manifest: Manifest, contents: Mapping[str, bytes], origin: str) -> None:
     listed = set(manifest.entries)
     present = set(contents) - {MANIFEST, SIGNATURE}
     if listed != present:
         odd = sorted(listed ^ present)[0]
-        raise _refused("PE-BUNDLE-011", f"{origin}: the entry {odd!r} is not both listed and there", "both")
+        raise refused("PE-BUNDLE-011", f"{origin}: the entry {odd!r} is not both listed and there", "both")
     for name, entry in manifest.entries.items():
         data = contents[name]
         if len(data) != entry.size_bytes or hashlib.sha256(data).hexdigest() != entry.sha256:
-            raise _refused("PE-BUNDLE-010", f"the entry {name!r} of {origin} has another hash", "that of the manifest")
+            raise refused("PE-BUNDLE-010", f"the entry {name!r} of {origin} has another hash", "that of the manifest")
     named = {artefact.entry for artefact in manifest.artefacts} | set(manifest.shipped.values())
     for case in manifest.golden:
         named |= {case.frame, *case.outputs.values()}
@@ -273,7 +218,7 @@ def _check_entries(manifest: Manifest, contents: Mapping[str, bytes], origin: st
         named |= {entry for answer in own.answers for entry in answer.values()}
     if not named <= listed:
         odd = sorted(named - listed)[0]
-        raise _refused("PE-BUNDLE-011", f"{origin}: the manifest names {odd!r}", "an entry of the bundle")
+        raise refused("PE-BUNDLE-011", f"{origin}: the manifest names {odd!r}", "an entry of the bundle")
     _check_golden(manifest, origin)
 
 
@@ -287,23 +232,19 @@ def _check_golden(manifest: Manifest, origin: str) -> None:
         odd = [entry for entry, size in wanted.items() if manifest.entries[entry].size_bytes != size]
         if odd or set(case.outputs) != set(sizes) or min(case.shape, default=0) < 1:
             what = odd[0] if odd else case.frame
-            raise _refused("PE-BUNDLE-013", f"{origin}: the golden entry {what!r} does not fit", "its declared shape")
+            raise refused("PE-BUNDLE-013", f"{origin}: the golden entry {what!r} does not fit", "its declared shape")
     for own in _own_answers(manifest):
         if len(own.answers) != len(manifest.golden):
             found = f"{origin}: {len(own.answers)} own answers to {len(manifest.golden)} golden frames"
-            raise _refused("PE-BUNDLE-013", found, "one each")
+            raise refused("PE-BUNDLE-013", found, "one each")
         for case, answer in zip(manifest.golden, own.answers, strict=True):
             odd = [entry for name, entry in answer.items() if manifest.entries[entry].size_bytes != sizes.get(name)]
             if odd or set(answer) != set(sizes):
                 what = odd[0] if odd else case.frame
-                raise _refused(
+                raise refused(
                     "PE-BUNDLE-013", f"{origin}: the golden entry {what!r} does not fit", "its declared shape"
                 )
 
 
 def _own_answers(manifest: Manifest) -> list[OwnAnswers]:
     return [artefact.own for artefact in manifest.artefacts if artefact.own is not None]
-
-
-def _refused(identifier: str, found: str, expected: str) -> IntegrityError:
-    return IntegrityError(identifier, found=found, expected=expected, next_step=_COPY_AGAIN)

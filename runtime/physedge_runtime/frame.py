@@ -12,17 +12,25 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from physedge_runtime.errors import UsageError
 
 _SMALLEST_SIDE_PX = 8
 _LARGEST_SIDE_PX = 4096
+MOST_VOLTAGES = 2**16
+LARGEST_RADIUS_M = 100.0
 SMALLEST_SPACING_MM, LARGEST_SPACING_MM = 0.01, 10.0
 """Of a pixel that can be meant: from microscopy's largest to the coarsest scanner's."""
+
+
+def _said(**range_: float) -> Any:
+    """A range as the C++ reader learns of it; here `__post_init__` holds it, in words of its own."""
+    return Field(json_schema_extra=dict(range_))
 
 
 class Colour(enum.StrEnum):
@@ -101,8 +109,8 @@ class FrameSpec:
         crop: The part of the frame that is looked at; None for all of it.
     """
 
-    height: int
-    width: int
+    height: Annotated[int, _said(minimum=_SMALLEST_SIDE_PX, maximum=_LARGEST_SIDE_PX)]
+    width: Annotated[int, _said(minimum=_SMALLEST_SIDE_PX, maximum=_LARGEST_SIDE_PX)]
     colour: Colour = Colour.RGB
     fit: Fit = Fit.STRETCH
     crop: Crop | None = None
@@ -138,27 +146,27 @@ class VoltageSpec:
         clockwise: Electrodes are numbered clockwise, seen from above; the first stands at the top.
     """
 
-    count: int
-    electrodes: int
-    protocol: str
+    count: Annotated[int, _said(minimum=1, maximum=MOST_VOLTAGES)]
+    electrodes: Annotated[int, _said(minimum=2, maximum=MOST_VOLTAGES)]
+    protocol: Annotated[str, Field(max_length=64)]
     reference: bool = False
-    radius_m: float = 0.14
-    cover: float = 0.5
+    radius_m: Annotated[float, _said(exclusiveMinimum=0, maximum=LARGEST_RADIUS_M)] = 0.14
+    cover: Annotated[float, _said(exclusiveMinimum=0, exclusiveMaximum=1)] = 0.5
     clockwise: bool = False
 
     def __post_init__(self) -> None:
-        if self.count < 1 or self.electrodes < 2:
+        if not (1 <= self.count <= MOST_VOLTAGES and 2 <= self.electrodes <= MOST_VOLTAGES):
             raise UsageError(
                 "PE-SPEC-002",
                 found=f"{self.count} voltages from {self.electrodes} electrodes",
-                expected="at least 1 voltage and 2 electrodes",
+                expected=f"1 to {MOST_VOLTAGES} voltages and 2 to {MOST_VOLTAGES} electrodes",
                 next_step="correct [voltages] in the specification",
             )
-        if not (self.radius_m > 0 and 0 < self.cover < 1):
+        if not (0 < self.radius_m <= LARGEST_RADIUS_M and 0 < self.cover < 1):
             raise UsageError(
                 "PE-SPEC-002",
                 found=f"a body of {self.radius_m:g} m that electrodes cover by {self.cover:g}",
-                expected="a radius above 0 and a cover between 0 and 1",
+                expected=f"a radius above 0, at most {LARGEST_RADIUS_M:g}, and a cover between 0 and 1",
                 next_step="correct [voltages] in the specification",
             )
 

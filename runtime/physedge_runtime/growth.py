@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Range = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
+from physedge_runtime.manifest_rules import GROWTH_RULES
+from physedge_runtime.rules import broken_rule
+
+Rate = Annotated[float, Field(gt=0, le=1e6)]
+Range = tuple[Rate, Rate]
 
 SNAPSHOTS = 5
 """Densities that are handed out: at 0, 1/4, 1/2, 3/4 and the whole of the horizon."""
@@ -44,22 +47,15 @@ class GrowthSpec(BaseModel):
     parameters: Literal["image", "global", "frozen"] = "image"
     diffusivity_mm2_per_day: Range = (0.005, 0.9)
     growth_per_day: Range = (0.0005, 0.09)
-    frozen_diffusivity_mm2_per_day: Annotated[float, Field(gt=0)] = 0.13
-    frozen_growth_per_day: Annotated[float, Field(gt=0)] = 0.012
-    none_class: str = ""
+    frozen_diffusivity_mm2_per_day: Rate = 0.13
+    frozen_growth_per_day: Rate = 0.012
+    none_class: Annotated[str, Field(max_length=64)] = ""
     evolves: bool = True
 
     @model_validator(mode="after")
     def _agrees(self) -> GrowthSpec:
-        for name, frozen in (
-            ("diffusivity_mm2_per_day", self.frozen_diffusivity_mm2_per_day),
-            ("growth_per_day", self.frozen_growth_per_day),
-        ):
-            low, high = getattr(self, name)
-            if not (math.isfinite(high) and low < high):
-                raise ValueError(f"{name} runs from {low:g} to {high:g}; the first must be smaller, both finite")
-            if self.parameters == "frozen" and not low <= frozen <= high:
-                raise ValueError(f"frozen_{name} is {frozen:g}, outside of {name} from {low:g} to {high:g}")
+        if broken := broken_rule(GROWTH_RULES, self.model_dump(mode="json")):
+            raise ValueError(broken)
         return self
 
     @property

@@ -12,9 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physedge_runtime.frame import Colour, FrameSpec
-
-PICTURE_STATISTICS = ("brightness", "contrast", "dark share", "bright share", "red share", "blue share", "sharpness")
-VOLTAGE_STATISTICS = ("level", "offset", "peak")
+from physedge_runtime.manifest_rules import PICTURE_STATISTICS, VOLTAGE_STATISTICS
 
 _SAMPLE_STEP = 4
 _ROW_STEP = 8

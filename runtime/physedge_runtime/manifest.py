@@ -8,10 +8,21 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from physedge_runtime.errors import IntegrityError, UsageError
-from physedge_runtime.spec import ModelSpec, SignalName, SignalSpec
+from physedge_runtime.json_text import parse_json
+from physedge_runtime.manifest_rules import MANIFEST_RULES
+from physedge_runtime.rules import broken_rule
+from physedge_runtime.spec import MOST_SIGNALS, Limit, ModelSpec, SignalName, SignalSpec
 from physedge_runtime.verdict import Verdict
 
 SCHEMA_VERSION = 1
@@ -19,6 +30,17 @@ OLDEST_SCHEMA_VERSION = 1
 
 EntryName = Annotated[str, Field(pattern=r"^(golden/|tensorrt/|calibration/)?[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+OutputName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$")]
+Text40 = Annotated[str, Field(max_length=40)]
+Text200 = Annotated[str, Field(max_length=200)]
+Sentence = Annotated[str, Field(max_length=4000)]
+Bound = Annotated[float, Field(gt=0, le=1e6)]
+Figure = Annotated[float, Field(ge=-1e15, le=1e15)]
+Count = Annotated[int, Field(ge=0, le=2**53 - 1)]  # exact in every reader of JSON
+
+MOST_OUTPUTS = 16
+MOST_AXES = 6
+MOST_GOLDEN_FRAMES = 64
 
 
 class _Record(BaseModel):
@@ -29,7 +51,7 @@ class Entry(_Record):
     """One file of the bundle: its hash and its size in bytes."""
 
     sha256: Sha256
-    size_bytes: Annotated[int, Field(ge=0)]
+    size_bytes: Annotated[int, Field(ge=0, le=2**31)]
 
 
 class Output(_Record):
@@ -41,9 +63,12 @@ class Output(_Record):
         unit: For people; `1` for a pure number.
     """
 
-    name: str
-    shape: tuple[int, ...]
-    unit: str = "1"
+    name: OutputName
+    shape: Annotated[tuple[Annotated[int, Field(ge=1, le=2**28)], ...], Field(min_length=1, max_length=MOST_AXES)]
+    unit: Text40 = "1"
+
+
+Answers = Annotated[dict[OutputName, EntryName], Field(max_length=MOST_OUTPUTS)]
 
 
 class OwnAnswers(_Record):
@@ -60,11 +85,11 @@ class OwnAnswers(_Record):
         max_bound: Largest single |output - own answer|.
     """
 
-    engine: str
-    computed_by: str
-    answers: tuple[dict[str, EntryName], ...]
-    mean_bound: Annotated[float, Field(gt=0)]
-    max_bound: Annotated[float, Field(gt=0)]
+    engine: Text40
+    computed_by: Text200
+    answers: Annotated[tuple[Answers, ...], Field(max_length=MOST_GOLDEN_FRAMES)]
+    mean_bound: Bound
+    max_bound: Bound
 
 
 class Artefact(_Record):
@@ -83,10 +108,10 @@ class Artefact(_Record):
 
     entry: EntryName
     precision: Annotated[str, Field(pattern=r"^(fp32|fp16|int8)$")]
-    method: str
+    method: Sentence
     int8_mac_share: Annotated[float, Field(ge=0, le=1)] = 0.0
-    golden_mean_bound: Annotated[float, Field(gt=0)]
-    golden_max_bound: Annotated[float, Field(gt=0)]
+    golden_mean_bound: Bound
+    golden_max_bound: Bound
     own: Annotated[OwnAnswers | None, Field(json_schema_extra={"leftOutWhereNull": True})] = None
 
     @model_serializer(mode="wrap")
@@ -108,16 +133,16 @@ class GoldenCase(_Record):
     """
 
     frame: EntryName
-    shape: tuple[int, ...]
-    outputs: dict[str, EntryName]
+    shape: Annotated[tuple[Annotated[int, Field(ge=1, le=2**16)], ...], Field(min_length=1, max_length=3)]
+    outputs: Annotated[Answers, Field(min_length=1)]
 
 
 class Metric(_Record):
     """One measured figure with the two ends of its 95 % interval."""
 
-    value: float
-    low: float
-    high: float
+    value: Figure
+    low: Figure
+    high: Figure
 
 
 class VerdictRecord(_Record):
@@ -140,25 +165,25 @@ class VerdictRecord(_Record):
     """
 
     artefact: EntryName
-    precision: str
-    engine: str
-    device: str
+    precision: Text40
+    engine: Text200
+    device: Sentence
     verdict: Verdict
-    metric: str = ""
-    samples: int = 0
-    groups: int = 0
+    metric: Text200 = ""
+    samples: Count = 0
+    groups: Count = 0
     reference: Metric | None = None
     measured: Metric | None = None
-    metrics: dict[str, Metric] = Field(default_factory=dict)
-    reasons: tuple[str, ...] = ()
+    metrics: Annotated[dict[Text200, Metric], Field(max_length=256)] = Field(default_factory=dict)
+    reasons: Annotated[tuple[Sentence, ...], Field(max_length=256)] = ()
     details: dict[str, Any] = Field(default_factory=dict)
 
 
 class DataRecord(_Record):
     """A set of files that was used: how many, and one hash over the sorted hashes of all."""
 
-    name: str
-    count: int
+    name: Sentence
+    count: Count
     sha256: Sha256
 
 
@@ -170,8 +195,8 @@ class InputReference(_Record):
         spread: Distance between the 10th and the 90th percentile of each; above 0.
     """
 
-    middle: dict[str, float]
-    spread: dict[str, Annotated[float, Field(gt=0)]]
+    middle: Annotated[dict[Text40, Limit], Field(max_length=32)]
+    spread: Annotated[dict[Text40, Annotated[float, Field(gt=0, le=1e12)]], Field(max_length=32)]
 
 
 class TrustRecord(_Record):
@@ -186,12 +211,12 @@ class TrustRecord(_Record):
         fitted_on: What these frames were, in words; empty where nothing was fitted.
     """
 
-    signals: dict[SignalName, SignalSpec] = Field(default_factory=dict)
+    signals: Annotated[dict[SignalName, SignalSpec], Field(max_length=MOST_SIGNALS)] = Field(default_factory=dict)
     input: InputReference | None = None
     false_alarm_rate: Annotated[float, Field(gt=0, lt=1)] | None = None
     measured: Metric | None = None
-    samples: Annotated[int, Field(ge=0)] = 0
-    fitted_on: str = ""
+    samples: Count = 0
+    fitted_on: Sentence = ""
 
 
 class Manifest(_Record):
@@ -218,22 +243,30 @@ class Manifest(_Record):
     """
 
     schema_version: int = SCHEMA_VERSION
-    physedge_version: str
-    release: Annotated[int, Field(ge=0)] = 0
+    physedge_version: Text40
+    release: Count = 0
     spec: ModelSpec
-    outputs: tuple[Output, ...]
-    artefacts: Annotated[tuple[Artefact, ...], Field(min_length=1)]
-    target: str
-    shipped: dict[str, EntryName]
-    golden: Annotated[tuple[GoldenCase, ...], Field(min_length=1)]
+    outputs: Annotated[tuple[Output, ...], Field(min_length=1, max_length=MOST_OUTPUTS)]
+    artefacts: Annotated[tuple[Artefact, ...], Field(min_length=1, max_length=16)]
+    target: Text40
+    shipped: Annotated[dict[Text40, EntryName], Field(max_length=16)]
+    golden: Annotated[tuple[GoldenCase, ...], Field(min_length=1, max_length=MOST_GOLDEN_FRAMES)]
     verdict: Verdict
-    verdicts: tuple[VerdictRecord, ...] = ()
-    parameters: int = 0
-    macs: int = 0
-    tools: dict[str, str] = Field(default_factory=dict)
-    data: dict[str, DataRecord] = Field(default_factory=dict)
+    verdicts: Annotated[tuple[VerdictRecord, ...], Field(max_length=256)] = ()
+    parameters: Count = 0
+    macs: Count = 0
+    tools: Annotated[dict[Text200, Text200], Field(max_length=512)] = Field(default_factory=dict)
+    data: Annotated[dict[Text40, DataRecord], Field(max_length=64)] = Field(default_factory=dict)
     trust: TrustRecord = TrustRecord()
-    entries: dict[EntryName, Entry] = Field(default_factory=dict)
+    entries: Annotated[dict[EntryName, Entry], Field(max_length=512)] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Manifest:
+        # Neither verdicts nor hashes are part of any rule, and they are most of a manifest.
+        document = self.model_dump(mode="json", exclude={"verdicts", "tools", "data", "entries"})
+        if broken := broken_rule(MANIFEST_RULES, document):
+            raise ValueError(broken)
+        return self
 
     def artefact(self, entry: str) -> Artefact:
         """The record of a graph.
@@ -267,10 +300,10 @@ def parse_manifest(data: bytes, *, origin: str) -> Manifest:
             (`PE-BUNDLE-016`), or is not in canonical form (`PE-BUNDLE-007`).
     """
     try:
-        content = json.loads(data.decode("utf-8"))
+        content = parse_json(data)
         if not isinstance(content, dict):
             raise ValueError("no JSON object")
-    except (UnicodeDecodeError, ValueError, RecursionError) as error:
+    except ValueError as error:
         raise _broken_manifest(origin, str(error)) from error
     version = content.get("schema_version")
     if type(version) is int and version < OLDEST_SCHEMA_VERSION:
@@ -288,7 +321,8 @@ def parse_manifest(data: bytes, *, origin: str) -> Manifest:
             next_step="update physedge on this machine",
         )
     try:
-        manifest = Manifest.model_validate(content)
+        # Strictly: a text where a number belongs is not a number. What differs in form only shows in the bytes below.
+        manifest = Manifest.model_validate_json(canonical_json(content), strict=True)
         canonical = manifest.canonical_bytes()  # NaN and lone surrogates have none
     except (ValidationError, ValueError, UsageError, RecursionError) as error:
         detail = "; ".join(_first_error(error))

@@ -17,10 +17,11 @@ from physedge_runtime.decode import Head, decode
 from physedge_runtime.engines import ENGINES, Engine, EngineRequest, Outputs, open_engine
 from physedge_runtime.engines.engine_cache import default_cache
 from physedge_runtime.engines.table import find_engine
-from physedge_runtime.errors import EnvironmentFault, IntegrityError, PhysedgeError, UsageError
+from physedge_runtime.errors import EnvironmentFault, IntegrityError, SafeState, UsageError
 from physedge_runtime.frame import Colour, Frame
 from physedge_runtime.graph_check import check_graph
 from physedge_runtime.ir import SUFFIX
+from physedge_runtime.manifest_rules import ONLY_TENSORRT, REAL_ENGINES
 from physedge_runtime.resize import prepare
 from physedge_runtime.results import Result, StageTimes
 from physedge_runtime.trust import TrustJudge, is_signal
@@ -273,7 +274,7 @@ class Net:
             for output in self.manifest.outputs:
                 if answers[output.name].shape != (1, *output.shape):
                     raise ValueError(f"{output.name} has the shape {answers[output.name].shape}")
-        except (PhysedgeError, MemoryError):
+        except (EnvironmentFault, IntegrityError, SafeState, MemoryError):
             raise
         except Exception as error:
             first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -367,7 +368,8 @@ def _with_cache() -> dict[str, Any]:
 def choose_engine(manifest: Manifest) -> str:
     """The engine that the export was asked for; else the first usable one that ships; else ONNX Runtime."""
     for name in (manifest.target, *manifest.shipped):
-        if name in ENGINES and ENGINES[name].is_usable:
+        # A bundle never chooses the stand-in, whatever it says; whoever opens it may.
+        if name in REAL_ENGINES and name in ENGINES and ENGINES[name].is_usable:
             return name
     return "onnxruntime"
 
@@ -396,14 +398,11 @@ def choose_artefact(manifest: Manifest, engine: str, precision: str | None) -> A
     return next((artefact for artefact in fitting if artefact.entry == shipped), fitting[0])
 
 
-_ONLY_TENSORRT = frozenset({"model.fp16.onnx", "model.int8-gpu.onnx"})
-
-
 def runs_on(entry: str, engine: str) -> bool:
     """Whether a graph of a bundle is meant for an engine."""
     if entry.endswith(SUFFIX):
         return engine == "openvino"
-    return engine == "tensorrt" or entry not in _ONLY_TENSORRT
+    return engine == "tensorrt" or entry not in ONLY_TENSORRT
 
 
 def check_voltages(voltages: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.float32]:

@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from physedge_runtime.errors import UsageError
 from physedge_runtime.frame import FrameSpec, VoltageSpec
 from physedge_runtime.growth import GrowthSpec
+from physedge_runtime.manifest_rules import SPEC_RULES
+from physedge_runtime.rules import broken_rule
 
 
 class Task(enum.StrEnum):
@@ -30,8 +32,11 @@ class Normalise(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    mean: tuple[float, ...] = (0.5,)
-    std: tuple[Annotated[float, Field(gt=0)], ...] = (0.25,)
+    mean: Annotated[tuple[Annotated[float, Field(ge=-1e6, le=1e6)], ...], Field(min_length=1, max_length=3)] = (0.5,)
+    std: Annotated[tuple[Annotated[float, Field(gt=0, le=1e6)], ...], Field(min_length=1, max_length=3)] = (0.25,)
+
+
+Limit = Annotated[float, Field(ge=-1e12, le=1e12)]
 
 
 class SignalSpec(BaseModel):
@@ -52,10 +57,11 @@ class SignalSpec(BaseModel):
 
     reason: Annotated[str, Field(max_length=120)] = ""
     each: Annotated[str, Field(max_length=40)] = ""
-    doubtful_above: Annotated[float, Field(allow_inf_nan=False)] | None = None
-    void_above: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    doubtful_above: Limit | None = None
+    void_above: Limit | None = None
 
 
+MOST_SIGNALS = 32
 SignalName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,40}$")]
 
 
@@ -87,37 +93,21 @@ class ModelSpec(BaseModel):
     version: Annotated[str, Field(max_length=64)] = "0"
     task: Task
     intended_use: Annotated[str, Field(max_length=2000)] = "Not stated. Not a medical device."
-    classes: tuple[Annotated[str, Field(min_length=1, max_length=64)], ...] = ()
+    classes: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=64)], ...], Field(max_length=256)] = ()
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
     frame: FrameSpec | None = None
     voltages: VoltageSpec | None = None
     unit: Annotated[str, Field(max_length=40)] = "1"
     normalise: Normalise = Normalise()
-    float_modules: tuple[str, ...] = ()
-    trust: dict[SignalName, SignalSpec] = Field(default_factory=dict)
+    float_modules: Annotated[tuple[Annotated[str, Field(max_length=200)], ...], Field(max_length=256)] = ()
+    trust: Annotated[dict[SignalName, SignalSpec], Field(max_length=MOST_SIGNALS)] = Field(default_factory=dict)
     growth: GrowthSpec | None = None
 
     @model_validator(mode="after")
     def _agrees(self) -> ModelSpec:
-        if (self.frame is None) == (self.voltages is None):
-            raise ValueError("one of [frame] and [voltages] is needed, not both")
-        if self.task is not Task.RECONSTRUCTION and len(self.classes) < 2:
-            raise ValueError(f"the task {self.task} needs at least two classes")
-        if self.growth is not None:
-            self._check_growth(self.growth)
-        if self.frame is not None:
-            channels = self.frame.colour.channels
-            for key, values in (("mean", self.normalise.mean), ("std", self.normalise.std)):
-                if len(values) not in (1, channels):
-                    raise ValueError(f"normalise.{key} has {len(values)} values for {channels} channels")
+        if broken := broken_rule(SPEC_RULES, self.model_dump(mode="json")):
+            raise ValueError(broken)
         return self
-
-    def _check_growth(self, growth: GrowthSpec) -> None:
-        side = 4 * growth.cells
-        if self.frame is None or (self.frame.height, self.frame.width) != (side, side):
-            raise ValueError(f"growth on {growth.cells} cells needs a frame of {side}x{side}, four pixels a cell")
-        if growth.none_class and growth.none_class not in self.classes:
-            raise ValueError(f"growth.none_class {growth.none_class} is none of the classes {', '.join(self.classes)}")
 
     @property
     def output_channels(self) -> int:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from physedge_runtime import bundle as bundle_module
-from physedge_runtime.bundle import canonical_zip, is_safe_name, read_bundle, write_atomically
+from physedge_runtime.archive import is_safe_name
+from physedge_runtime.bundle import canonical_zip, read_bundle, write_atomically
 from physedge_runtime.errors import GateFailed, IntegrityError, UsageError
 from physedge_runtime.manifest import SCHEMA_VERSION, canonical_json
 from physedge_runtime.verdict import Verdict

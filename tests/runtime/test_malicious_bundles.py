@@ -39,7 +39,7 @@ UNREADABLE: dict[str, tuple[Callable[[Path], Path], str]] = {
     "a schema below zero": (lambda p: exhibits.other_schema(p, -7), "PE-BUNDLE-014"),
     "a schema to come": (lambda p: exhibits.other_schema(p, 2), "PE-BUNDLE-009"),
     "a schema that is a word": (lambda p: exhibits.other_schema(p, "old"), "PE-BUNDLE-008"),
-    "a schema that is true": (lambda p: exhibits.other_schema(p, True), "PE-BUNDLE-007"),
+    "a schema that is true": (lambda p: exhibits.other_schema(p, True), "PE-BUNDLE-008"),
     "no number where one should be": (
         lambda p: exhibits.manifest_with(p, b'"golden_max_bound":0.001', b'"golden_max_bound":NaN'),
         "PE-BUNDLE-008",
@@ -70,7 +70,7 @@ UNREADABLE: dict[str, tuple[Callable[[Path], Path], str]] = {
     ),
     "an older manifest with a word for a number": (
         lambda p: exhibits.manifest_with(p, b'"macs":0,', b"", b'"parameters":0', b'"parameters":"0"'),
-        "PE-BUNDLE-007",
+        "PE-BUNDLE-008",
     ),
     "golden frames of another size": (exhibits.golden_of_another_size, "PE-BUNDLE-013"),
     "own answers of another size": (lambda p: exhibits.reduced(p, contents={exhibits.OWN: bytes(12)}), "PE-BUNDLE-013"),

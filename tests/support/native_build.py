@@ -26,7 +26,6 @@ _KNOWN_LEAKS = f"suppressions={ROOT / 'tests/native/leaks.supp'}:print_suppressi
 SANITIZED = {"TBB_ENABLE_SANITIZERS": "1", "LSAN_OPTIONS": _KNOWN_LEAKS} if SANITIZERS else {}
 ENGINES = ("openvino", "onnxruntime", "fake")
 HEADERS = {
-    "minizip/unzip.h": "libminizip-dev",
     "nlohmann/json.hpp": "nlohmann-json3-dev",
     "sodium.h": "libsodium-dev",
     "toml++/toml.h": "libtomlplusplus-dev",

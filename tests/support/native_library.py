@@ -13,7 +13,7 @@ import numpy as np
 from physedge_runtime import errors
 from physedge_runtime.errors import PhysedgeError
 
-MOST_OUTPUTS, MOST_AXES = 8, 6
+MOST_OUTPUTS, MOST_AXES = 16, 6
 RGB, BGR, GREY, NV12, VOLTAGES = range(5)
 STAGES = ("open", "preprocess", "engine", "done")
 WATCHDOG = c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_int)

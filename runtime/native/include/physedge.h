@@ -192,7 +192,7 @@ typedef struct physedge_open_options {
 /* engine "auto", frames up to 1920x1088, hang 5000 ms, watchdog 100 ms, everything else 0. */
 PHYSEDGE_API physedge_open_options physedge_open_defaults(void);
 
-#define PHYSEDGE_MOST_OUTPUTS 8
+#define PHYSEDGE_MOST_OUTPUTS 16
 #define PHYSEDGE_MOST_AXES 6
 
 typedef enum physedge_task PHYSEDGE_ANY_INT {

@@ -1,4 +1,4 @@
-// The zip archive of a bundle: its directory read by minizip, its bytes held against the one canonical form.
+// The zip archive of a bundle: a walk over the one canonical form, as physedge_runtime/archive.py has it.
 #pragma once
 
 #include <map>
@@ -11,7 +11,7 @@ namespace physedge {
 using Contents = std::map<std::string, std::string_view>;
 
 inline constexpr unsigned long long largest_bundle_bytes = 2ull << 30;
-inline constexpr unsigned long long largest_manifest_bytes = 8ull << 20;
+inline constexpr unsigned long long largest_manifest_bytes = 1ull << 20;
 inline constexpr char manifest_entry[] = "manifest.json";
 inline constexpr char signature_entry[] = "SIGNATURE";
 

@@ -51,7 +51,8 @@ std::string read_bundle_file(const std::string& path) {
     if (size > largest_bundle_bytes)
         refuse_bundle("PE-BUNDLE-003", file_name(path) + " has " + std::to_string(size) + " bytes",
                       "at most " + std::to_string(largest_bundle_bytes));
-    std::string data(static_cast<std::size_t>(size), '\0');
+    // One byte more, so that a file that grows meanwhile shows.
+    std::string data(static_cast<std::size_t>(size) + 1, '\0');
     std::size_t got = 0;
     while (got < data.size()) {
         ssize_t bytes = read(file.handle(), data.data() + got, data.size() - got);

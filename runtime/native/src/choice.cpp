@@ -21,10 +21,12 @@ bool runs_on(const std::string& entry, const std::string& engine) {
 }  // namespace
 
 std::string choose_engine(const Manifest& manifest) {
-    if (find_engine(manifest.target) != nullptr) return manifest.target;
+    // A bundle never chooses the stand-in, whatever it says; whoever opens it may.
+    auto is_here = [](const std::string& name) { return name != "fake" && find_engine(name) != nullptr; };
+    if (is_here(manifest.target)) return manifest.target;
     for (const auto& [engine, entry] : manifest.shipped) {
         (void)entry;
-        if (find_engine(engine) != nullptr) return engine;
+        if (is_here(engine)) return engine;
     }
     const EngineEntry* first = engine_table();
     if (std::strcmp(first->name, "fake") != 0) return first->name;

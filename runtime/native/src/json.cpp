@@ -10,8 +10,8 @@ namespace physedge {
 
 namespace {
 
-constexpr std::size_t most_levels = 256;
-constexpr std::size_t most_digits = 4300;  // Python refuses longer integers
+// As physedge_runtime/json_text.py has them.
+constexpr std::size_t most_levels = 64, most_values = 100'000;
 
 // Receives the events of nlohmann's parser. It keeps integers as text, since they may exceed a machine word.
 class Builder final : public nlohmann::json_sax<nlohmann::json> {
@@ -29,10 +29,7 @@ public:
     bool number_integer(number_integer_t value) override { return add_integer(std::to_string(value)); }
     bool number_unsigned(number_unsigned_t value) override { return add_integer(std::to_string(value)); }
     bool number_float(number_float_t value, const string_t& digits) override {
-        if (digits.find_first_of(".eE") == string_t::npos) {  // an integer beyond 64 bits
-            if (digits.size() > most_digits) return fail("an integer of too many digits");
-            return add_integer(digits);
-        }
+        if (digits.find_first_of(".eE") == string_t::npos) return fail("an integer beyond 64 bits");
         Json json;
         json.kind = Json::Kind::floating;
         json.floating = value;
@@ -60,6 +57,7 @@ public:
 private:
     std::vector<Json> open_;
     std::vector<std::string> keys_;
+    std::size_t values_ = 0;
 
     bool fail(std::string why) {
         if (failure.empty()) failure = std::move(why);
@@ -72,7 +70,7 @@ private:
         return add(std::move(json));
     }
     bool open(Json::Kind kind) {
-        if (open_.size() >= most_levels) return fail("more than 256 levels");
+        if (open_.size() >= most_levels) return fail("more than 64 levels");
         open_.emplace_back();
         open_.back().kind = kind;
         keys_.emplace_back();
@@ -85,6 +83,7 @@ private:
         return add(std::move(done));
     }
     bool add(Json json) {
+        if (++values_ > most_values) return fail("more than 100000 values");
         if (open_.empty())
             root = std::move(json);
         else if (open_.back().kind == Json::Kind::array)

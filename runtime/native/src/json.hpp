@@ -35,7 +35,7 @@ struct Json {
     double number() const;
 };
 
-// Read one JSON text. Throws JsonError for whatever Python's json module refuses, and beyond 256 levels.
+// Read one JSON text. Throws JsonError for whatever Python's json module refuses, and beyond 64 levels, 100,000 values or 64 bits.
 Json parse_json(std::string_view data);
 
 // Sorted keys, no spaces, UTF-8, floats as Python writes them, one final line end.

@@ -5,11 +5,13 @@
 
 #include "hash.hpp"
 #include "refusal.hpp"
+#include "rules.hpp"
 #include "schema.hpp"
 #include "text.hpp"
 
 namespace physedge {
 
+#include "manifest_rules.inc"
 #include "manifest_schema.inc"
 
 namespace {
@@ -53,6 +55,16 @@ std::optional<OwnAnswers> own_answers(const Json& artefact) {
     OwnAnswers known{own->at("engine").text, own->at("computed_by").text, {}, own->at("mean_bound").number(), own->at("max_bound").number()};
     for (const Json& one : own->at("answers").items) known.answers.push_back(named_entries(one));
     return known;
+}
+
+// What the parts of a manifest must agree on, as Python asks it: the innermost first.
+std::string disagreement(const Json& whole) {
+    static const Json rules = parse_json(manifest_rules);
+    const Json& spec = whole.at("spec");
+    if (const Json& growth = spec.at("growth"); growth.is(Json::Kind::object))
+        if (std::string fault = broken_rule(rules.at("growth"), growth); !fault.empty()) return "spec.growth: " + fault;
+    if (std::string fault = broken_rule(rules.at("spec"), spec); !fault.empty()) return "spec: " + fault;
+    return broken_rule(rules.at("manifest"), whole);
 }
 
 Manifest manifest_from_json(const Json& json) {
@@ -136,9 +148,10 @@ Manifest parse_manifest(std::string_view data, const std::string& origin) {
     }
     if (!content.is(Json::Kind::object)) broken(origin, "no JSON object");
     check_schema_version(content, origin);
-    Judgement judgement = judge_by_schema(content, parse_json(manifest_schema));
+    static const Json schema = parse_json(manifest_schema);
+    Judgement judgement = judge_by_schema(content, schema);
     if (judgement.fit == Fit::wrong) broken(origin, judgement.path + " " + judgement.why);
-    if (std::string fault = spec_fault(content.at("spec")); !fault.empty()) broken(origin, fault);
+    if (std::string fault = disagreement(with_defaults(content, schema)); !fault.empty()) broken(origin, fault);
     if (judgement.fit == Fit::older && canonical_json(content) == data)
         refuse(PHYSEDGE_INTEGRITY, "PE-BUNDLE-016",
                origin + " was written by an older physedge (" + content.at("physedge_version").text.substr(0, 40) +

@@ -46,6 +46,13 @@ bool is_signal_name(std::string_view text) {
     });
 }
 
+bool is_output_name(std::string_view text) {
+    return !text.empty() && text.size() <= 64 && text[0] != '.' && text[0] != '-' &&
+           std::all_of(text.begin(), text.end(), [](char character) {
+               return is_letter_or_digit(character) || character == '.' || character == '_' || character == '-';
+           });
+}
+
 bool is_precision(std::string_view text) { return text == "fp32" || text == "fp16" || text == "int8"; }
 
 struct Row {
@@ -58,6 +65,7 @@ constexpr Row rows[] = {
     {"^[0-9a-f]{64}$", is_sha256},
     {"^[a-z0-9][a-z0-9_-]{0,63}$", is_model_name},
     {"^(fp32|fp16|int8)$", is_precision},
+    {"^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$", is_output_name},
     {"^[a-z][a-z0-9_]{0,40}$", is_signal_name},
 };
 

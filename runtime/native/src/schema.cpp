@@ -66,7 +66,7 @@ private:
         } else if (type == "number") {
             number(value, schema, path, false);
         } else if (type == "boolean") {
-            boolean(value, path);
+            if (!value.is(Kind::boolean)) note(Fit::wrong, path, "should be true or false");
         } else if (type == "null") {
             if (!value.is(Kind::null)) note(Fit::wrong, path, "should be null");
         } else {
@@ -79,9 +79,12 @@ private:
         const Json* properties = schema.find("properties");
         const Json* others = schema.find("additionalProperties");
         const Json* patterns = schema.find("patternProperties");
+        const Json* names = schema.find("propertyNames");
+        count(value.members.size(), schema, "minProperties", "maxProperties", path);
         for (const auto& [name, member] : value.members) {
             std::string place = path.empty() ? name : path + "." + name;
             const Json* own = properties != nullptr ? properties->find(name) : nullptr;
+            if (names != nullptr) text(name, *names, place);
             if (own != nullptr && member.is(Kind::null) && is_left_out(*own)) {
                 note(Fit::coercible, place, "is null, which is left out");
             } else if (own != nullptr) {
@@ -114,12 +117,7 @@ private:
 
     void array(const Json& value, const Json& schema, const std::string& path) {
         if (!value.is(Kind::array)) return note(Fit::wrong, path, "should be a list");
-        const Json* least = schema.find("minItems");
-        const Json* most = schema.find("maxItems");
-        if (least != nullptr && value.items.size() < static_cast<std::size_t>(least->integer()))
-            note(Fit::wrong, path, "has too few items");
-        if (most != nullptr && value.items.size() > static_cast<std::size_t>(most->integer()))
-            note(Fit::wrong, path, "has too many items");
+        count(value.items.size(), schema, "minItems", "maxItems", path);
         if (const Json* forms = schema.find("prefixItems"))
             for (std::size_t index = 0; index < std::min(forms->items.size(), value.items.size()); ++index)
                 judge(value.items[index], forms->items[index], path + "." + std::to_string(index));
@@ -128,30 +126,28 @@ private:
                 judge(value.items[index], *form, path + "." + std::to_string(index));
     }
 
-    void boolean(const Json& value, const std::string& path) {
-        if (value.is(Kind::boolean)) return;
-        // The words that pydantic takes for a truth value, and the numbers 0 and 1.
-        static constexpr std::string_view words[] = {"0", "1", "f", "false", "n", "no", "off", "on", "t", "true", "y", "yes"};
-        std::string lower = value.text;
-        for (char& letter : lower)
-            if (letter >= 'A' && letter <= 'Z') letter = static_cast<char>(letter + ('a' - 'A'));
-        bool is_word = (value.is(Kind::string) || value.is(Kind::integer)) &&
-                       std::find(std::begin(words), std::end(words), lower) != std::end(words);
-        bool is_number = value.is(Kind::floating) && (value.floating == 0 || value.floating == 1);
-        note(is_word || is_number ? Fit::coercible : Fit::wrong, path, "should be true or false");
+    void count(std::size_t items, const Json& schema, const char* least, const char* most, const std::string& path) {
+        const Json* smallest = schema.find(least);
+        const Json* largest = schema.find(most);
+        if (smallest != nullptr && items < static_cast<std::size_t>(smallest->integer())) note(Fit::wrong, path, "has too few items");
+        if (largest != nullptr && items > static_cast<std::size_t>(largest->integer())) note(Fit::wrong, path, "has too many items");
     }
 
     void string(const Json& value, const Json& schema, const std::string& path) {
         if (!value.is(Kind::string)) return note(Fit::wrong, path, "should be a text");
-        auto characters = std::count_if(value.text.begin(), value.text.end(),
+        text(value.text, schema, path);
+    }
+
+    void text(const std::string& value, const Json& schema, const std::string& path) {
+        auto characters = std::count_if(value.begin(), value.end(),
                                         [](char byte) { return (static_cast<unsigned char>(byte) & 0xC0) != 0x80; });
         if (const Json* choices = schema.find("enum")) {
             bool known = std::any_of(choices->items.begin(), choices->items.end(),
-                                     [&](const Json& one) { return one.text == value.text; });
+                                     [&](const Json& one) { return one.text == value; });
             if (!known) note(Fit::wrong, path, "is none of the words that may stand here");
         }
         if (const Json* pattern = schema.find("pattern"))
-            if (!matches_pattern(pattern->text, value.text)) note(Fit::wrong, path, "is not in its form");
+            if (!matches_pattern(pattern->text, value)) note(Fit::wrong, path, "is not in its form");
         if (const Json* least = schema.find("minLength"))
             if (characters < least->integer()) note(Fit::wrong, path, "is too short");
         if (const Json* most = schema.find("maxLength"))
@@ -167,16 +163,7 @@ private:
                 break;
             case Kind::floating:
                 amount = value.floating;
-                if (whole && amount != std::floor(amount)) return note(Fit::wrong, path, "should be an integer");
-                if (whole) note(Fit::coercible, path, "has a point");
-                break;
-            case Kind::boolean:
-                amount = value.boolean ? 1 : 0;
-                note(Fit::coercible, path, "is true or false where a number is written");
-                break;
-            case Kind::string:
-                if (!reads_as_number(value.text, whole, amount)) return note(Fit::wrong, path, "should be a number");
-                note(Fit::coercible, path, "is a text where a number is written");
+                if (whole) return note(Fit::wrong, path, "should be an integer");
                 break;
             default: return note(Fit::wrong, path, "should be a number");
         }
@@ -193,34 +180,58 @@ private:
         const Json* limit = schema.find(keyword);
         if (limit != nullptr && !holds(limit->number())) note(Fit::wrong, path, "is out of its range");
     }
-
-    static bool reads_as_number(std::string_view text, bool whole, double& amount) {
-        while (!text.empty() && (text.front() == ' ' || text.front() == '+')) text.remove_prefix(1);
-        while (!text.empty() && text.back() == ' ') text.remove_suffix(1);
-        auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), amount);
-        return error == std::errc() && end == text.data() + text.size() && std::isfinite(amount) &&
-               (!whole || amount == std::floor(amount));
-    }
 };
 
 // Every keyword that the judge understands. One that it does not would be a check left out in silence.
 void check_keywords(const Json& schema, bool names_are_keys) {
     static const std::set<std::string> known = {
-        "$defs", "$ref", "additionalProperties", "anyOf", "enum", "exclusiveMaximum", "exclusiveMinimum", "items",
-        "leftOutWhereNull", "maxItems", "maxLength", "maximum", "minItems", "minLength", "minimum", "multipleOf", "pattern",
-        "patternProperties", "prefixItems", "properties", "required", "type"};
+        "$defs", "$ref", "additionalProperties", "anyOf", "default", "enum", "exclusiveMaximum", "exclusiveMinimum", "items",
+        "leftOutWhereNull", "maxItems", "maxLength", "maxProperties", "maximum", "minItems", "minLength", "minProperties",
+        "minimum", "multipleOf", "pattern", "patternProperties", "prefixItems", "properties", "propertyNames", "required", "type"};
     if (schema.is(Kind::array))
         for (const Json& item : schema.items) check_keywords(item, false);
     if (!schema.is(Kind::object)) return;
     for (const auto& [name, member] : schema.members) {
         if (!names_are_keys && known.count(name) == 0)
             throw std::logic_error("the manifest's schema has the keyword " + name);
+        if (!names_are_keys && name == "default") continue;  // a value, not a form
         bool names_follow = name == "$defs" || name == "properties" || name == "patternProperties";
         check_keywords(member, !names_are_keys && names_follow);
     }
 }
 
+const Json& resolved(const Json& schema, const Json& root) {
+    static constexpr std::string_view prefix = "#/$defs/";
+    const Json* reference = schema.find("$ref");
+    return reference == nullptr ? schema : root.at("$defs").at(reference->text.substr(prefix.size()));
+}
+
+Json filled(const Json& value, const Json& schema, const Json& root) {
+    const Json& form = resolved(schema, root);
+    if (const Json* choices = form.find("anyOf"))  // of pydantic: a form, or null
+        return value.is(Kind::null) ? value : filled(value, choices->items[0], root);
+    Json whole = value;
+    const Json* items = form.find("items");
+    if (value.is(Kind::array) && items != nullptr)
+        for (Json& item : whole.items) item = filled(item, *items, root);
+    if (!value.is(Kind::object)) return whole;
+    const Json* others = form.find("additionalProperties");
+    if (const Json* patterns = form.find("patternProperties")) others = &patterns->members.begin()->second;
+    const Json* properties = form.find("properties");
+    for (auto& [name, member] : whole.members) {
+        const Json* own = properties != nullptr ? properties->find(name) : others;
+        if (own != nullptr && own->is(Kind::object)) member = filled(member, *own, root);
+    }
+    if (properties == nullptr) return whole;
+    for (const auto& [name, own] : properties->members)
+        if (const Json* standard = own.find("default"); standard != nullptr && whole.find(name) == nullptr)
+            whole.members[name] = filled(*standard, own, root);
+    return whole;
+}
+
 }  // namespace
+
+Json with_defaults(const Json& value, const Json& schema) { return filled(value, schema, schema); }
 
 Judgement judge_by_schema(const Json& value, const Json& schema) {
     check_keywords(schema, false);

@@ -10,7 +10,7 @@ namespace physedge {
 enum class Fit {
     exact,      // the value is of the declared types
     older,      // it lacks members that have a default, as an older physedge wrote it
-    coercible,  // Python would take it and write it otherwise: another form, not another kind
+    coercible,  // of the right kind, and written otherwise
     wrong       // Python refuses it
 };
 
@@ -22,5 +22,8 @@ struct Judgement {
 
 // `schema` must outlive nothing; keywords that are unknown throw std::logic_error, since a check would be left out.
 Judgement judge_by_schema(const Json& value, const Json& schema);
+
+// The value with every member that it lacks and the schema has a default for. It has passed the schema.
+Json with_defaults(const Json& value, const Json& schema);
 
 }  // namespace physedge

@@ -43,9 +43,6 @@ struct ModelSpec {
     std::uint32_t voltage_frames = 1;  // 2 where the frame of the body at rest comes first
 };
 
-// What the schema cannot say. Returns the first sentence that does not hold, or "". `spec` has passed the schema.
-std::string spec_fault(const Json& spec);
-
 ModelSpec spec_from_json(const Json& spec);
 
 }  // namespace physedge
