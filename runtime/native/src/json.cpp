@@ -11,11 +11,13 @@ namespace physedge {
 namespace {
 
 // As physedge_runtime/json_text.py has them.
-constexpr std::size_t most_levels = 64, most_values = 100'000;
+constexpr std::size_t most_levels = 64;
 
 // Receives the events of nlohmann's parser. It keeps integers as text, since they may exceed a machine word.
 class Builder final : public nlohmann::json_sax<nlohmann::json> {
 public:
+    explicit Builder(std::size_t most_values) : most_values_(most_values) {}
+
     Json root;
     std::string failure;
 
@@ -57,7 +59,7 @@ public:
 private:
     std::vector<Json> open_;
     std::vector<std::string> keys_;
-    std::size_t values_ = 0;
+    std::size_t values_ = 0, most_values_;
 
     bool fail(std::string why) {
         if (failure.empty()) failure = std::move(why);
@@ -83,7 +85,7 @@ private:
         return add(std::move(done));
     }
     bool add(Json json) {
-        if (++values_ > most_values) return fail("more than 100000 values");
+        if (++values_ > most_values_) return fail("more than " + std::to_string(most_values_) + " values");
         if (open_.empty())
             root = std::move(json);
         else if (open_.back().kind == Json::Kind::array)
@@ -169,11 +171,11 @@ double Json::number() const {
     return kind == Kind::floating ? floating : std::strtod(text.c_str(), nullptr);
 }
 
-Json parse_json(std::string_view data) {
+Json parse_json(std::string_view data, std::size_t most_values) {
     // Two things that nlohmann's reader takes and Python's does not: a byte order mark, and a zero byte as the end.
     if (data.substr(0, 3) == "\xEF\xBB\xBF") throw JsonError("it begins with a byte order mark");
     if (data.find('\0') != std::string_view::npos) throw JsonError("it holds a zero byte");
-    Builder builder;
+    Builder builder(most_values);
     if (!nlohmann::json::sax_parse(data.begin(), data.end(), &builder))
         throw JsonError(builder.failure.empty() ? "it is no JSON" : builder.failure);
     return std::move(builder.root);

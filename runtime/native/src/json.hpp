@@ -35,8 +35,12 @@ struct Json {
     double number() const;
 };
 
-// Read one JSON text. Throws JsonError for whatever Python's json module refuses, and beyond 64 levels, 100,000 values or 64 bits.
-Json parse_json(std::string_view data);
+// As physedge_runtime/json_text.py has it.
+inline constexpr std::size_t most_json_values = 100'000;
+
+// Read one JSON text. Throws JsonError for whatever Python's json module refuses, and beyond 64 levels, 64 bits of an
+// integer, or so many values.
+Json parse_json(std::string_view data, std::size_t most_values = most_json_values);
 
 // Sorted keys, no spaces, UTF-8, floats as Python writes them, one final line end.
 std::string canonical_json(const Json& value);

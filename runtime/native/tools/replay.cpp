@@ -256,7 +256,7 @@ void replay(std::istream& file, Replay& replayed) {
         if (!file.read(text.data(), static_cast<std::streamsize>(text.size())) ||
             !file.read(pixels.data(), static_cast<std::streamsize>(pixels.size())))
             return;  // a recording that breaks off is read up to its last whole record
-        if (replayed.difference.empty()) replayed.follow(physedge::parse_json(text), pixels);
+        if (replayed.difference.empty()) replayed.follow(physedge::parse_json(text, SIZE_MAX), pixels);
     }
 }
 
