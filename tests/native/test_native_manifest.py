@@ -12,8 +12,8 @@ import pytest
 from broken_manifests import CASES, RULES, SEGMENTATION, base, changed
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from repaired_mutants import VALUES, Mutants, _places, ask_native, asked, changed_json, repair
 from native_library import Native
+from repaired_mutants import VALUES, Mutants, _places, ask_native, asked, changed_json, repair
 
 from physedge_runtime import rules
 from physedge_runtime.bundle import MANIFEST, canonical_zip
