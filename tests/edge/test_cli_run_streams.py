@@ -42,6 +42,28 @@ def test_several_sources_share_one_engine_and_write_apart(
     assert sizes == [{(64, 48)}, {(96, 64)}]
 
 
+def test_names_stand_on_every_line_and_in_the_log(
+    write_tiny: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    lines = tmp_path / "out.jsonl"
+    sources = ["--source", "synthetic:64x48@30", "--source", "synthetic:64x48@30", "--frames", "3"]
+    options = ["--threads", "1", "--max-age-ms", "60000", "--sink", f"jsonl:{lines}", "--json"]
+    assert run(["run", "--bundle", str(write_tiny()), *sources, *options, "--name", "left", "--name", "right"]) == 0
+    printed = capsys.readouterr()
+    assert [summary["name"] for summary in json.loads(printed.out)["streams"]] == ["left", "right"]
+    assert "left: started: " in printed.err
+    assert "right: ended: " in printed.err
+    for path, name in ((lines, "left"), (tmp_path / "out-2.jsonl", "right")):
+        records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        assert {record["stream"] for record in records} == {name}
+    assert run(["run", "--bundle", str(write_tiny()), *sources, *options, "--append"]) == 0
+    names = [summary["name"] for summary in json.loads(capsys.readouterr().out)["streams"]]
+    assert len(set(names)) == 2
+    assert run(["run", "--bundle", str(write_tiny()), *sources, "--name", "left"]) == 2
+    assert "PE-NAME-001" in capsys.readouterr().err
+
+
 def test_a_stream_that_ends_with_an_error_does_not_end_the_others(
     write_tiny: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

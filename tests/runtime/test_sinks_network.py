@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
+import sys
 import threading
 import time
 import urllib.request
@@ -136,15 +137,95 @@ def test_results_reach_a_real_broker(broker: Broker, listener: list[tuple[str, s
     until(lambda: ("ward/3/status", "online") in listener)
     sink.write(shown(7))
     sink.write(gone())
-    until(lambda: sum(topic == "ward/3/state" for topic, _ in listener) == 2)
+    until(lambda: any(topic == "ward/3/state" and '"gone"' in text for topic, text in listener))
     sink.close()
     until(lambda: listener[-1] == ("ward/3/status", "offline"))
     result = json.loads(next(text for topic, text in listener if topic == "ward/3/result"))
     assert result["frame_id"] == 7
     assert result["answer"]["regions"]["lesion"]["area_fraction"] == 0.125
-    states = [json.loads(text)["signal"] for topic, text in listener if topic == "ward/3/state"]
-    assert states == ["LIVE", "LOST"]
+    states = [json.loads(text) for topic, text in listener if topic == "ward/3/state"]
+    assert [(state["signal"], state["reason"]) for state in states if state["reason"] != "no picture yet"] == [
+        ("LIVE", ""),
+        ("LOST", "gone"),
+        ("LOST", "the stream has ended"),
+    ]
+    assert all(state["answer"] is None for state in states)
     assert json.loads(next(text for topic, text in listener if topic == "ward/3/stream"))["engine"] == "fake 1"
+
+
+def retained(broker: Broker, topic: str) -> str:
+    """What a program reads that subscribes now; empty where nothing is retained."""
+    from paho.mqtt.client import Client
+    from paho.mqtt.enums import CallbackAPIVersion
+
+    heard: list[str] = []
+    finished = threading.Event()
+
+    def take(_client: Client, _data: Any, message: Any) -> None:
+        if message.retain and message.topic == topic:
+            heard.append(message.payload.decode())
+        if message.topic == "end":  # the broker sends what it retains before what is published later
+            finished.set()
+
+    client = Client(CallbackAPIVersion.VERSION2)
+    client.on_message = take
+    client.on_connect = lambda client, *_: client.subscribe([(topic, 1), ("end", 1)])
+    client.on_subscribe = lambda client, *_: client.publish("end", "", qos=1)
+    client.connect("127.0.0.1", broker.port)
+    client.loop_start()
+    finished.wait(5)
+    client.disconnect()
+    client.loop_stop()
+    return "".join(heard)
+
+
+def test_after_an_orderly_end_nobody_reads_a_live_state(broker: Broker) -> None:
+    with stream(
+        FakeNet(), [picture(n) for n in range(5)], sinks=[MqttSink("127.0.0.1", broker.port, "w/5")]
+    ) as running:
+        running.wait()
+    state = json.loads(retained(broker, "w/5/state"))
+    assert (state["signal"], state["reason"], state["answer"]) == ("LOST", "the stream has ended", None)
+    assert (state["utc"], state["captured_us"], state["withdrawn"]) == (None, None, "signal")
+    assert retained(broker, "w/5/status") == "offline"
+
+
+_DIES = """
+import os, sys
+sys.path[:0] = sys.argv[2:]
+from test_sinks_network import INFO, shown, until
+from physedge_runtime.sinks.mqtt import MqttSink
+sink = MqttSink("127.0.0.1", int(sys.argv[1]), "w/6")
+sink.open(INFO)
+until(sink._state_client.is_connected)
+sink.write(shown(1))
+sys.stdin.readline()
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_after_kill_the_broker_itself_says_that_it_is_over(broker: Broker) -> None:
+    here = Path(__file__).parent
+    command = [sys.executable, "-c", _DIES, str(broker.port), str(here), str(here.parent / "support")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, text=True) as process:
+        until(lambda: '"LIVE"' in retained(broker, "w/6/state"), 30)
+        assert json.loads(retained(broker, "w/6/state"))["answer"] is None  # it is read at any time
+        process.communicate("\n")
+    until(lambda: '"LOST"' in retained(broker, "w/6/state"))
+    state = json.loads(retained(broker, "w/6/state"))
+    assert (state["reason"], state["answer"]) == ("the connection of the stream broke off", None)
+    until(lambda: retained(broker, "w/6/status") == "offline")
+
+
+def test_the_state_is_there_again_after_the_connection_broke_off(broker: Broker) -> None:
+    sink = MqttSink("127.0.0.1", broker.port, "w/7")
+    sink.open(INFO)
+    sink.write(shown(1))
+    until(lambda: '"LIVE"' in retained(broker, "w/7/state"))
+    broker.stop()  # it forgets what it retained
+    broker.start()
+    until(lambda: '"LIVE"' in retained(broker, "w/7/state"), 30)
+    sink.close()
 
 
 def test_a_broker_that_comes_back_is_found_again(broker: Broker, listener: list[tuple[str, str]]) -> None:
@@ -198,13 +279,13 @@ def test_prometheus_reads_counters_and_states() -> None:
         lines = scrape(sink.port).splitlines()
     finally:
         sink.close()
-    assert "physedge_pictures_total 3.0" in lines
-    assert 'physedge_answers_total{trust="ok"} 3.0' in lines
-    assert 'physedge_withdrawn_total{cause="signal"} 1.0' in lines
-    assert 'physedge_signal{state="LOST"} 1.0' in lines
-    assert 'physedge_signal{state="LIVE"} 0.0' in lines
-    assert 'physedge_drops{cause="superseded"} 2.0' in lines
-    assert 'physedge_stage_seconds_count{stage="inference"} 3.0' in lines
+    assert 'physedge_pictures_total{stream="fake camera"} 3.0' in lines
+    assert 'physedge_answers_total{stream="fake camera",trust="ok"} 3.0' in lines
+    assert 'physedge_withdrawn_total{cause="signal",stream="fake camera"} 1.0' in lines
+    assert 'physedge_signal{state="LOST",stream="fake camera"} 1.0' in lines
+    assert 'physedge_signal{state="LIVE",stream="fake camera"} 0.0' in lines
+    assert 'physedge_drops{cause="superseded",stream="fake camera"} 2.0' in lines
+    assert 'physedge_stage_seconds_count{stage="inference",stream="fake camera"} 3.0' in lines
     with pytest.raises(OSError, match="refused"):
         scrape(sink.port)
 

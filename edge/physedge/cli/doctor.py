@@ -13,7 +13,7 @@ import typer
 
 from physedge.cli.console import emit, say
 from physedge_runtime.device import this_device
-from physedge_runtime.plain_text import plain_text
+from physedge_runtime.text import one_line
 
 if TYPE_CHECKING:
     from physedge_runtime.sources.v4l2 import CameraMode
@@ -104,7 +104,7 @@ def _camera_lines(cameras: Sequence[tuple[int, str, Sequence[CameraMode]]]) -> l
         return ["cameras here: none that Video4Linux shows"]
     lines = []
     for number, name, modes in cameras:
-        lines.append(f"camera {number}: {plain_text(name)}, set with --camera {number} --size --rate --format")
+        lines.append(f"camera {number}: {one_line(name)}, set with --camera {number} --size --rate --format")
         lines += [f"    {mode}" for mode in modes]
     return lines
 

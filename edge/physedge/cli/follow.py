@@ -43,7 +43,7 @@ def follow(streams: Sequence[Stream]) -> Ending:
     from rich.text import Text
 
     printer = console(stderr=True)
-    lines = [_LiveLine(stream.info.source if len(streams) > 1 else "") for stream in streams]
+    lines = [_LiveLine(stream.info.name if len(streams) > 1 else "") for stream in streams]
     errors: list[PhysedgeError] = []
     interrupted = False
     with StopOnTerminate(*streams) as guard:
@@ -80,7 +80,7 @@ def _advance(stream: Stream, line: _LiveLine, errors: list[PhysedgeError], *, is
             item = stream.poll()
     except PhysedgeError as error:
         if not is_alone:
-            note(f"{stream.info.source} has ended: {error}")
+            note(f"{stream.info.name} has ended: {error}")
         errors.append(error)
         return False
     return not stream.is_over

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -39,6 +40,10 @@ def run(
     source: Annotated[
         list[str] | None,
         typer.Option("--source", help="A file, a folder, a URL, or a scheme; repeated: several streams, one engine."),
+    ] = None,
+    name: Annotated[
+        list[str] | None,
+        typer.Option("--name", help="Of the stream, on every line, topic, label and page; once for each source."),
     ] = None,
     camera: Annotated[int | None, typer.Option("--camera", min=0, help="Number of a camera.")] = None,
     size: Annotated[str | None, typer.Option("--size", help="Of the camera's picture: WIDTHxHEIGHT.")] = None,
@@ -113,7 +118,6 @@ def run(
     from physedge.cli.page import prepare_pages, tell_page
     from physedge.deploy.opening import OpenRequest, open_chosen
     from physedge_runtime.file_guard import files_named_in, refuse_same_outputs
-    from physedge_runtime.plain_text import plain_text
     from physedge_runtime.sinks.serve import ServeSink
     from physedge_runtime.sinks.table import open_sink, sink_text
     from physedge_runtime.sources.base import Deinterlacing
@@ -123,7 +127,9 @@ def run(
     from physedge_runtime.sources.spaced import SpacedSource
     from physedge_runtime.sources.table import open_source
     from physedge_runtime.stream.loop import stream
+    from physedge_runtime.stream.names import StreamNames
     from physedge_runtime.stream.share import SharedNet
+    from physedge_runtime.text import one_line
 
     texts = [*(sink or []), *([f"video:{record}"] if record else []), *([_PAGE] if serve else [])]
     source_texts = _source_texts(source, camera)
@@ -138,13 +144,17 @@ def run(
         choose_region(sources, region)
     if pixel_mm is not None:
         sources = [SpacedSource(one, pixel_mm) for one in sources]
-    sinks = [[sink_text(text, number) for text in texts] for number in range(1, len(sources) + 1)]
+    given = name or [""] * len(sources)
+    sinks = [
+        [sink_text(text, number, stream_name=called) for text in texts] for number, called in enumerate(given, start=1)
+    ]
     recordings = [_recording(record_raw, number, existing) for number in range(1, len(sources) + 1)]
     opened_sinks = [[open_sink(text, existing=existing) for text in one] for one in sinks]
     prepare_pages(opened_sinks, token=token, tls=tls)
     inputs = [path for text in source_texts for path in files_named_in(text)]
     refuse_same_outputs(_outputs(opened_sinks, recordings))
     with ExitStack() as stack:
+        names = stack.enter_context(StreamNames(name or (), [one.info.name for one in sources])).names
         for one in sources:  # first: a missing camera should not wait for a network
             one.open()
             stack.callback(one.close)
@@ -169,7 +179,7 @@ def run(
         note(f"{opened.manifest.spec.name}, verdict {opened.manifest.verdict}, {opened.trust}, on {net.engine}")
         answering = net if len(sources) == 1 else SharedNet(net)
         streams = []
-        for one, into, recording in zip(sources, opened_sinks, recordings, strict=True):
+        for one, called, into, recording in zip(sources, names, opened_sinks, recordings, strict=True):
             running = stream(
                 answering,
                 one,
@@ -181,9 +191,10 @@ def run(
                 sinks=into,
                 record=recording,
                 inputs=inputs,
+                name=called,
                 keep_passing=keep_passing,
                 deinterlace=deinterlace,
-                on_event=_print_event,
+                on_event=_printer(called if name or len(sources) > 1 else ""),
             )
             stack.callback(running.close)
             streams.append(running)
@@ -193,9 +204,9 @@ def run(
         ending = follow(streams)
     summaries = [running.summary() for running in streams]
     for summary, running in zip(summaries, streams, strict=True):
-        name = [f"{summary.source}:"] if len(summaries) > 1 else []
-        wrote = [f"wrote {plain_text(str(path))}" for path in running.written]
-        say(*name, *summary.lines(), *wrote, json_output=json_output)
+        title = [f"{summary.name}:"] if len(summaries) > 1 else []
+        wrote = [f"wrote {one_line(str(path))}" for path in running.written]
+        say(*title, *summary.lines(), *wrote, json_output=json_output)
     told = {"bundle": str(opened.path), "bundle_sha256": opened.sha256, "bundle_trust": opened.trust}
     if ending.error is not None:
         raise ending.error
@@ -259,5 +270,7 @@ def _outputs(sinks: list[list[Sink]], recordings: list[OutputFile | None]) -> li
     return [*files, *(recording.requested for recording in recordings if recording is not None)]
 
 
-def _print_event(event: StreamEvent) -> None:
-    note(f"{event.kind}: {event.text}")
+def _printer(name: str) -> Callable[[StreamEvent], None]:
+    """What prints the lines of a stream's log, with its name where there could be a doubt."""
+    before = f"{name}: " if name else ""
+    return lambda event: note(f"{before}{event.kind}: {event.text}")

@@ -144,16 +144,17 @@ def _stream(
     progress: Progress,
     on_item: Callable[[StreamedFrame], object],
 ) -> StreamSummary:
+    from physedge_runtime.output_file import Existing
     from physedge_runtime.sinks.table import open_sink
     from physedge_runtime.stream.loop import stream
 
     overlay_video, results = outputs
+    texts = (f"video:{overlay_video}", f"jsonl:{results}")  # the folder is the demo's own
+    sinks = [open_sink(text, existing=Existing.OVERWRITE) for text in texts]
     with (
         read_bundle(bundle).open(threads=threads) as net,
         progress(f"streaming {frames} frames", frames) as advance,
-        stream(
-            net, film, frames=frames, sinks=[open_sink(f"video:{overlay_video}"), open_sink(f"jsonl:{results}")]
-        ) as running,
+        stream(net, film, frames=frames, sinks=sinks) as running,
     ):
         for item in running.frames():
             on_item(item)

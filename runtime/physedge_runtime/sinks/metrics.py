@@ -1,4 +1,7 @@
-"""Counters and times for Prometheus, on a port of this machine unless another address is named."""
+"""Counters and times for Prometheus, on a port of this machine unless another address is named.
+
+The label `stream` is the stream's name.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 from physedge_runtime.errors import missing_extra
 from physedge_runtime.results import Signal, TrustState
 from physedge_runtime.sinks.address import listen, parse_listen_address
+from physedge_runtime.sinks.record import stream_name
 from physedge_runtime.sources.base import DAMAGE_KINDS
 from physedge_runtime.stream.streamed import StreamedFrame, StreamInfo
+from physedge_runtime.text import one_line
 
 if TYPE_CHECKING:
     from wsgiref.simple_server import WSGIServer
@@ -72,34 +77,43 @@ class _Metrics:
     def __init__(self, registry: Any, info: StreamInfo) -> None:
         from prometheus_client import Counter, Gauge, Histogram, Info
 
-        self._pictures = Counter("physedge_pictures", "Pictures passed on", registry=registry)
-        self._answers = Counter("physedge_answers", "Answers shown", ["trust"], registry=registry)
-        self._withdrawn = Counter("physedge_withdrawn", "Answers withheld or taken back", ["cause"], registry=registry)
-        self._drops = Gauge("physedge_drops", "Frames not passed on so far", ["cause"], registry=registry)
-        self._damage = Gauge("physedge_damage", "Damaged packets and pictures so far", ["kind"], registry=registry)
+        self._stream = stream_name(info)
+
+        def labels(*more: str) -> list[str]:
+            return ["stream", *more]
+
+        self._pictures = Counter("physedge_pictures", "Pictures passed on", labels(), registry=registry)
+        self._answers = Counter("physedge_answers", "Answers shown", labels("trust"), registry=registry)
+        withheld = "Answers withheld or taken back"
+        self._withdrawn = Counter("physedge_withdrawn", withheld, labels("cause"), registry=registry)
+        self._drops = Gauge("physedge_drops", "Frames not passed on so far", labels("cause"), registry=registry)
+        packets = "Damaged packets and pictures so far"
+        self._damage = Gauge("physedge_damage", packets, labels("kind"), registry=registry)
         for kind in DAMAGE_KINDS:
-            self._damage.labels(kind).set(0)
-        self._signal = Gauge("physedge_signal", "1 for the present state", ["state"], registry=registry)
-        self._age = Histogram("physedge_age_seconds", "Age of answers shown", buckets=_SECONDS, registry=registry)
-        self._stage = Histogram(
-            "physedge_stage_seconds", "Where the time goes", ["stage"], buckets=_SECONDS, registry=registry
-        )
+            self._damage.labels(self._stream, kind).set(0)
+        self._signal = Gauge("physedge_signal", "1 for the present state", labels("state"), registry=registry)
+        shown = "Age of answers shown"
+        self._age = Histogram("physedge_age_seconds", shown, labels(), buckets=_SECONDS, registry=registry)
+        where = "Where the time goes"
+        self._stage = Histogram("physedge_stage_seconds", where, labels("stage"), buckets=_SECONDS, registry=registry)
+        self._pictures.labels(self._stream)
+        self._age.labels(self._stream)
         for trust in TrustState:
-            self._answers.labels(str(trust))
+            self._answers.labels(self._stream, str(trust))
         self._show_signal(Signal.RECOVERING)
-        about = Info("physedge_stream", "What streams", registry=registry)
-        about.info(
-            {"source": info.source, "engine": info.engine, "bundle": info.bundle, "live": str(info.live).lower()}
-        )
+        live = str(info.live).lower()
+        about = Info("physedge_stream", "What streams", labels(), registry=registry)
+        told = {"source": one_line(info.source), "engine": info.engine, "bundle": info.bundle, "live": live}
+        about.labels(self._stream).info(told)
 
     def count(self, item: StreamedFrame) -> None:
         if item.frame is not None:
-            self._pictures.inc()
+            self._pictures.labels(self._stream).inc()
         if item.result is not None:
-            self._answers.labels(str(item.result.trust.state)).inc()
-            self._age.observe(item.age_ms / 1000)
+            self._answers.labels(self._stream, str(item.result.trust.state)).inc()
+            self._age.labels(self._stream).observe(item.age_ms / 1000)
         if item.withdrawn is not None:
-            self._withdrawn.labels(str(item.withdrawn)).inc()
+            self._withdrawn.labels(self._stream, str(item.withdrawn)).inc()
         if item.stages is not None:
             stages = item.stages
             for name, time_ms in (
@@ -108,16 +122,16 @@ class _Metrics:
                 ("inference", stages.inference_ms),
                 ("postprocess", stages.postprocess_ms),
             ):
-                self._stage.labels(name).observe(time_ms / 1000)
+                self._stage.labels(self._stream, name).observe(time_ms / 1000)
         for cause, count in item.drops.items():
-            self._drops.labels(cause).set(count)
+            self._drops.labels(self._stream, cause).set(count)
         for kind, count in item.damage.items():
-            self._damage.labels(kind).set(count)
+            self._damage.labels(self._stream, kind).set(count)
         self._show_signal(item.signal)
 
     def _show_signal(self, present: Signal) -> None:
         for signal in Signal:
-            self._signal.labels(str(signal)).set(signal is present)
+            self._signal.labels(self._stream, str(signal)).set(signal is present)
 
 
 def parse_metrics(text: str) -> MetricsSink:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from physedge_runtime.plain_text import plain_text
-from physedge_runtime.results import Classification, Reconstruction, Result, Segmentation, Trust
+from physedge_runtime.results import Classification, Reconstruction, Result, Segmentation, Signal, Trust
 from physedge_runtime.sinks.measure import Region, regions
-from physedge_runtime.stream.streamed import StreamedFrame, StreamInfo
+from physedge_runtime.stream.streamed import StreamedFrame, StreamInfo, Withdrawal
+from physedge_runtime.text import one_line
 
 SCHEMA_VERSION = 1
 _NS_PER_US = 1000
@@ -23,8 +23,9 @@ def describe_stream(info: StreamInfo, utc: str) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION,
         "kind": "stream",
         "utc": utc,
-        "source": plain_text(info.source),
-        "notes": [plain_text(note) for note in info.notes],
+        "stream": stream_name(info),
+        "source": one_line(info.source),
+        "notes": [one_line(note) for note in info.notes],
         "live": info.live,
         "period_ms": None if info.period_ns is None else _short(info.period_ns / 1e6),
         "bundle": info.bundle,
@@ -40,9 +41,10 @@ def describe(item: StreamedFrame, info: StreamInfo, utc: str) -> dict[str, Any]:
     frame = item.frame
     return {
         "kind": "state" if frame is None else "frame",
+        "stream": stream_name(info),
         "frame_id": None if frame is None else frame.frame_id,
-        "name": None if frame is None else plain_text(frame.name) or None,
-        "part": None if frame is None else plain_text(frame.part) or None,
+        "name": None if frame is None else one_line(frame.name) or None,
+        "part": None if frame is None else one_line(frame.part) or None,
         "captured_us": item.captured_ns // _NS_PER_US,
         "source_us": _microseconds(None if frame is None else frame.source_stamp_ns),
         "position_us": _microseconds(None if frame is None else frame.position_ns),
@@ -50,10 +52,10 @@ def describe(item: StreamedFrame, info: StreamInfo, utc: str) -> dict[str, Any]:
         "utc": utc,
         "age_ms": _short(item.age_ms),
         "signal": str(item.signal),
-        "reason": plain_text(item.reason),
+        "reason": one_line(item.reason),
         "answer": None if item.result is None else describe_answer(item.result, info),
         "withdrawn": None if item.withdrawn is None else str(item.withdrawn),
-        "withdrawn_text": plain_text(item.withdrawn_text),
+        "withdrawn_text": one_line(item.withdrawn_text),
         "trust": None if item.trust is None else _trust(item.trust),
         "stages": None
         if item.stages is None
@@ -67,6 +69,26 @@ def describe(item: StreamedFrame, info: StreamInfo, utc: str) -> dict[str, Any]:
         "damage": dict(item.damage),
         "engine": item.engine,
     }
+
+
+def describe_end(info: StreamInfo, reason: str) -> dict[str, Any]:
+    """The last state of a stream, in the form of a line; it holds whenever it is read, so it has no times."""
+    gone = StreamedFrame(
+        frame=None,
+        signal=Signal.LOST,
+        reason=reason,
+        withdrawn=Withdrawal.SIGNAL,
+        withdrawn_text=f"LOST: {reason}",
+        captured_ns=0,
+        at_ns=0,
+        age_ms=math.nan,
+    )
+    return {**describe(gone, info, ""), "captured_us": None, "at_us": None, "utc": None}
+
+
+def stream_name(info: StreamInfo) -> str:
+    """What the stream is called in every line, topic, label and page."""
+    return one_line(info.name or info.source)
 
 
 def describe_answer(result: Result, info: StreamInfo) -> dict[str, Any]:

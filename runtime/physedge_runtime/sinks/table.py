@@ -16,6 +16,7 @@ from physedge_runtime.sinks.metrics import parse_metrics
 from physedge_runtime.sinks.mqtt import parse_mqtt
 from physedge_runtime.sinks.serve import parse_serve
 from physedge_runtime.sinks.video import VideoSink
+from physedge_runtime.stream.names import topic_part
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +27,13 @@ class SinkKind:
         written: How people write it: `NAME:` and what it needs to know.
         make: The sink of what stands after the colon, not yet open.
         apart: What stands after the colon for the second stream of a process, the third ...
+        is_named: Whether a name that the stream was given sets it apart instead of its number.
     """
 
     written: str
     make: Callable[[str], Sink]
     apart: Callable[[str, int], str]
+    is_named: bool = False
 
 
 def _other_file(rest: str, number: int) -> str:
@@ -52,23 +55,31 @@ SINKS: dict[str, SinkKind] = {
     "dicom": SinkKind("dicom:FILE.dcm", lambda rest: DicomSegmentationSink(Path(rest)), _other_file),
     "igtl": SinkKind("igtl:PORT", parse_igtl, _other_port),
     "metrics": SinkKind("metrics:PORT", parse_metrics, _other_port),
-    "mqtt": SinkKind("mqtt://HOST/TOPIC", parse_mqtt, _other_topic),
-    "mqtts": SinkKind("mqtts://HOST/TOPIC", lambda rest: parse_mqtt(f"mqtts:{rest}"), _other_topic),
+    "mqtt": SinkKind("mqtt://HOST/TOPIC", parse_mqtt, _other_topic, is_named=True),
+    "mqtts": SinkKind("mqtts://HOST/TOPIC", lambda rest: parse_mqtt(f"mqtts:{rest}"), _other_topic, is_named=True),
     "serve": SinkKind("serve:PORT", parse_serve, _other_port),
     "video": SinkKind("video:FILE.mp4", lambda rest: VideoSink(Path(rest)), _other_file),
 }
 
 
-def sink_text(text: str, number: int) -> str:
+def sink_text(text: str, number: int, *, stream_name: str = "") -> str:
     """How the same sink is written for the stream of this number, counted from 1, so that streams do not collide.
+
+    A name that the stream was given is the last level of its topics.
 
     Example:
         >>> [sink_text(text, 2) for text in ("jsonl:out.jsonl", "serve:8080", "mqtt://host/topic")]
         ['jsonl:out-2.jsonl', 'serve:8081', 'mqtt://host/topic/2']
+        >>> sink_text("mqtt://host/topic", 2, stream_name="left")
+        'mqtt://host/topic/left'
     """
     name, separator, rest = text.partition(":")
     kind = SINKS.get(name)
-    return text if kind is None or number == 1 or not rest else f"{name}{separator}{kind.apart(rest, number)}"
+    if kind is None or not rest:
+        return text
+    if kind.is_named and stream_name:
+        return f"{text}/{topic_part(stream_name)}"
+    return text if number == 1 else f"{name}{separator}{kind.apart(rest, number)}"
 
 
 def open_sink(text: str, *, existing: Existing = Existing.NUMBER) -> Sink:

@@ -132,6 +132,7 @@ def stream(
     hang_ms: float = 5000.0,
     record: OutputFile | Path | None = None,
     inputs: Sequence[Path] = (),
+    name: str = "",
     keep_passing: bool = False,
     deinterlace: Deinterlace | str = Deinterlace.AUTO,
     sinks: Sequence[Sink] = (),
@@ -152,6 +153,7 @@ def stream(
         hang_ms: Above it an engine has hung.
         record: A file for `physedge_runtime.stream.record.replay`.
         inputs: Files that are read and must not be written over, besides the bundle and the file that `source` names.
+        name: Of the stream, in every line, topic, label and page; the source's if not said.
         keep_passing: In the safe state, go on passing pictures.
         deinterlace: What is done with interlaced pictures of files and network cameras: `auto` or `off`.
         sinks: Where results go; each is opened now and closed at the end.
@@ -178,6 +180,7 @@ def stream(
         hang_ms=hang_ms,
         record=OutputFile(record) if isinstance(record, Path) else record,
         inputs=(*inputs, *(files_named_in(str(source)) if isinstance(source, str | Path) else ())),
+        name=name,
         keep_passing=keep_passing,
         deinterlace=deinterlace,
     )

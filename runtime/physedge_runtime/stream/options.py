@@ -41,6 +41,7 @@ class StreamOptions:
         hang_ms: An engine that works on one frame for longer has hung.
         record: Everything the stream is told and decides goes into this file, for `replay`.
         inputs: Files and folders that are read, besides the bundle.
+        name: Of the stream; the source's where none was given.
         keep_passing: After the safe state is entered, go on passing pictures without answers until closed.
         deinterlace: What is done with interlaced pictures of files and network cameras: `auto` or `off`.
     """
@@ -54,6 +55,7 @@ class StreamOptions:
     hang_ms: float = 5000.0
     record: OutputFile | None = None
     inputs: tuple[Path, ...] = ()
+    name: str = ""
     keep_passing: bool = False
     deinterlace: Deinterlace | str = Deinterlace.AUTO
 

@@ -476,5 +476,6 @@ def _stream_info(net: Answering, source: Source, options: StreamOptions) -> Stre
         max_age_ms=options.oldest_ms(live=source.info.live),
         frame_spec=getattr(spec, "frame", None),
         voltage_spec=getattr(spec, "voltages", None),
+        name=options.name or source.info.name,
         inputs=(*options.inputs, *([] if bundle is None else [bundle])),
     )

@@ -22,7 +22,8 @@ class StreamSummary:
     """One run of a stream.
 
     Attributes:
-        source: Its name.
+        name: What the stream is called.
+        source: What the source is called.
         live: Whether it was live.
         engine: Fingerprint of what answered.
         duration_s: From the first picture to the last thing handed out.
@@ -41,6 +42,7 @@ class StreamSummary:
         safe_state: Why the stream gave up answering; empty if it did not.
     """
 
+    name: str
     source: str
     live: bool
     engine: str
@@ -130,6 +132,7 @@ class SummaryBuilder:
         """The summary of what was added, with the counts that only the stream knows."""
         duration_s = 0.0 if self._first_ns is None else (self._last_ns - self._first_ns) / NS_PER_S
         return StreamSummary(
+            name=self._info.name or self._info.source,
             source=self._info.source,
             live=self._info.live,
             engine=self._info.engine,
