@@ -23,16 +23,12 @@ from numpy.typing import NDArray
 
 from physedge_runtime import load
 from physedge_runtime.results import Segmentation
+from physedge_runtime.sources.video import decoded_pictures
 
 
 def pictures(film: Path) -> NDArray[np.uint8]:
     """Every picture of the film: uint8 (frame, height, width, 3), RGB."""
-    import cv2
-
-    capture, found = cv2.VideoCapture(str(film), cv2.CAP_FFMPEG), []
-    while (read := capture.read())[0]:
-        found.append(read[1][:, :, ::-1])
-    return np.stack(found).astype(np.uint8)
+    return np.stack([picture.pixels for picture in decoded_pictures(film)])
 
 
 def lines(text: str) -> list[dict[str, Any]]:

@@ -167,25 +167,26 @@ def write_contact_sheet(video: Path, path: Path) -> None:
     """Write a PNG with frames of a video, evenly spaced, row by row.
 
     Raises:
-        EnvironmentFault: OpenCV is not installed (`PE-ENV-001`).
+        EnvironmentFault: OpenCV or PyAV is not installed (`PE-ENV-001`).
     """
+    from physedge_runtime.sources.video import VideoDecoder, decoded_pictures
+
     try:
         import cv2
     except ImportError as error:
         raise missing_extra("opencv-python-headless", "camera") from error
-    capture = cv2.VideoCapture(str(video))
-    try:
-        count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        wanted = set(np.linspace(0, count - 1, _SHEET_ROWS * _SHEET_COLUMNS).round().astype(int).tolist())
-        tiles = []
-        for index in range(count):
-            read, picture = capture.read()
-            if read and index in wanted:
-                tiles.append(np.pad(picture, ((0, _SHEET_GAP_PX), (0, _SHEET_GAP_PX), (0, 0)), constant_values=255))
-    finally:
-        capture.release()
+    decoder = VideoDecoder(video)
+    count = decoder.pictures or 1
+    decoder.close()
+    wanted = set(np.linspace(0, count - 1, _SHEET_ROWS * _SHEET_COLUMNS).round().astype(int).tolist())
+    gap = ((0, _SHEET_GAP_PX), (0, _SHEET_GAP_PX), (0, 0))
+    tiles = [
+        np.pad(picture.pixels, gap, constant_values=255)
+        for picture in decoded_pictures(video)
+        if picture.number in wanted
+    ]
     while len(tiles) % _SHEET_COLUMNS:
         tiles.append(np.full_like(tiles[0], 255))
     rows = [np.hstack(tiles[start : start + _SHEET_COLUMNS]) for start in range(0, len(tiles), _SHEET_COLUMNS)]
     path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), np.vstack(rows))
+    cv2.imwrite(str(path), np.vstack(rows)[:, :, ::-1])
