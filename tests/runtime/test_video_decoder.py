@@ -141,6 +141,58 @@ def test_a_damaged_packet_is_passed_over_counted_and_what_follows_is_doubtful(tm
     assert {one.damage for one in after_the_next_key_frame} == {Damage.NONE}
 
 
+def test_an_avi_that_lost_a_whole_packet_is_said_to_be_incomplete(tmp_path: Path) -> None:
+    """Its demuxer looks for the next chunk without a word; the index at the end of the file knows better."""
+    whole = encode(tmp_path / "whole.avi", counted(20), "-c:v", "ffv1", "-g", "1")
+    content = bytearray(whole.read_bytes())
+    chunks = [at for at in range(len(content) - 4) if content[at : at + 4] == b"00dc"]
+    content[chunks[7] : chunks[7] + 4] = bytes(4)
+    (tmp_path / "damaged.avi").write_bytes(content)
+    decoder, pictures = decode(tmp_path / "damaged.avi")
+    assert len(pictures) == 19
+    assert numbers(pictures) == sorted(set(numbers(pictures)))
+    assert decoder.truncated == "it states 20 pictures and holds 19"
+
+
+def test_a_torn_picture_of_motion_jpeg_is_not_handed_out(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(-8, 9, (HEIGHT, WIDTH, 1))
+    noisy = [np.clip(one + noise, 0, 255).astype(np.uint8) for one in counted(20)]
+    whole = encode(tmp_path / "whole.avi", noisy, "-c:v", "mjpeg", "-q:v", "2", "-pix_fmt", "yuvj420p")
+    content = bytearray(whole.read_bytes())
+    starts = [at for at in range(len(content) - 2) if content[at : at + 3] == b"\xff\xd8\xff"]
+    middle = (starts[7] + starts[8]) // 2
+    content[middle : middle + 200] = bytes(200)
+    (tmp_path / "damaged.avi").write_bytes(content)
+    decoder, pictures = decode(tmp_path / "damaged.avi")
+    assert [one.number for one in pictures] == [n for n in range(20) if n != 7]
+    assert decoder.damage == {"packets": 1}
+
+
+@pytest.mark.parametrize("name", ["a.ts", "a.h264"])
+def test_a_stream_that_begins_between_two_key_frames_is_not_damaged(tmp_path: Path, name: str) -> None:
+    """A recorder or a viewer joins somewhere; the pictures begin with the first key frame."""
+    options = (*X264, "-g", "10", "-x264opts", "repeat-headers=1")
+    content = encode(tmp_path / name, counted(30), *options).read_bytes()
+    (tmp_path / f"late-{name}").write_bytes(content[len(content) // 5 // 188 * 188 :])
+    decoder, pictures = decode(tmp_path / f"late-{name}")
+    assert numbers(pictures) == list(range(number_in(pictures[0].pixels), 30))
+    assert not decoder.damage
+    assert not decoder.truncated
+
+
+def test_other_bits_are_not_found_where_the_format_has_no_checksum_and_the_table_of_faults_says_so(
+    tmp_path: Path,
+) -> None:
+    """HEVC, VP8, VP9 and AV1 decode whatever bits there are; so do Huffyuv and raw video."""
+    whole = encode(tmp_path / "whole.avi", counted(10), "-c:v", "huffyuv", "-pix_fmt", "rgb24")
+    decoder, pictures = decode(overwritten(whole, 0.5, 40, tmp_path / "damaged.avi"))
+    assert len(pictures) == 10
+    assert not decoder.damage
+    assert any((a.pixels != b.pixels).any() for a, b in zip(pictures, decode(whole)[1], strict=True))
+    faults = (Path(__file__).parents[2] / "docs/faults.md").read_text(encoding="utf-8")
+    assert "| other bits in HEVC, VP8, VP9, AV1 and formats without a checksum | **not found**" in faults
+
+
 def test_a_picture_that_could_not_be_decoded_leaves_a_gap_in_the_numbers(tmp_path: Path) -> None:
     whole = encode(tmp_path / "whole.avi", counted(20), "-c:v", "mjpeg", "-q:v", "2", "-pix_fmt", "yuvj420p")
     content = bytearray(whole.read_bytes())
@@ -171,7 +223,7 @@ def test_an_mp4_that_was_cut_between_two_packets_is_said_to_be(tmp_path: Path) -
     (tmp_path / "cut.mp4").write_bytes(content[: end_of_packet(whole, 11)])
     decoder, pictures = decode(tmp_path / "cut.mp4")
     assert (len(pictures), dict(decoder.damage)) == (12, {})
-    assert decoder.truncated == "it ends after 12 of the 20 pictures that it states"
+    assert decoder.truncated == "it states 20 pictures and holds 12"
 
 
 def end_of_packet(path: Path, number: int) -> int:

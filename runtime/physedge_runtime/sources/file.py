@@ -136,7 +136,7 @@ def damaged_video(path: Path, damage: Mapping[str, int], truncated: str) -> Sour
     told = "; ".join(text for text in (damage_words(damage), truncated) if text)
     return SourceError(
         "PE-SRC-040",
-        found=f"{path} is {'damaged' if damage else 'cut off'}: {told}",
+        found=f"{path} is {'damaged' if damage else 'incomplete'}: {told}",
         expected="a whole video",
         next_step="copy it again from where it was made; what could be decoded was passed on",
     )

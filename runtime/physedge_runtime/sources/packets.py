@@ -26,6 +26,10 @@ _LOCAL = "file,crypto,data"
 _TRANSPORT_PACKETS = (188, 192, 204)
 
 
+_SILENT = frozenset({"mjpeg"})
+"""Decoders that hand out what they could not decode as if it were whole, unless they are told to give up."""
+
+
 class NotDecodable(Exception):
     """What was handed in holds no video that can be read; the text says why, without a name."""
 
@@ -76,6 +80,8 @@ class PacketSource:
             raise NotDecodable("it holds no video")
         self.stream = cast("VideoStream", best)
         self.stream.thread_type = "SLICE"  # threads by frame would hold frames back, and swallow errors at the end
+        if self.stream.codec_context.name in _SILENT:
+            self.stream.codec_context.options = {"err_detect": "explode"}
         self._demuxed: tuple[Stream, ...] = tuple(self._container.streams)  # the longest says how far a file goes
         if live:
             self._demuxed = (best,)
@@ -110,26 +116,27 @@ class PacketSource:
                 raise ConnectionError(_reason(error)) from None
             if packet is None:
                 return None
-            if not packet.size:  # the demuxer's own mark of the end; it would flush the decoder
-                continue
             self._failures = 0
             self._note_end(packet)
-            if packet.stream_index == self.stream.index:
-                self._count += 1
+            if packet.stream_index != self.stream.index:
+                continue
+            self._count += packet.dts is not None or packet.size > 0
+            if packet.size:  # an empty one is an AVI's repetition or the demuxer's mark of the end; it flushes decoders
                 return cast("Packet[VideoStream]", packet)
         return None
 
     @property
     def truncated(self) -> str:
-        """After the end: why the video seems to be cut off; empty where it does not.
+        """After the end: why the video seems to be incomplete; empty where it does not.
 
-        A QuickTime or MP4 file states its pictures, Matroska, AVI, FLV and others their duration. A stream without
-        a head cannot be told from a shorter one, but where the cut went through a packet.
+        A QuickTime or MP4 file states its pictures, an AVI file lists them, Matroska, FLV and others state their
+        duration. A stream without a head cannot be told from a shorter one, but where the cut went through a packet.
         """
         container = self._container
-        stated = self.stream.frames if container.format.name.startswith("mov") else 0
-        if self._count < stated:
-            return f"it ends after {self._count} of the {stated} pictures that it states"
+        stated = {"mov,mp4": self.stream.frames, "avi": len(self.stream.index_entries)}
+        pictures = next((count for name, count in stated.items() if container.format.name.startswith(name)), 0)
+        if self._count < pictures:
+            return f"it states {pictures} pictures and holds {self._count}"
         if self._end_s is not None and container.duration is not None:
             stated_s = Fraction(container.duration, _US_PER_S)
             end_s = self._end_s - Fraction(container.start_time or 0, _US_PER_S)

@@ -82,7 +82,7 @@ class VideoDecoder:
         damage: Counts of `packets` that were damaged or missing, of `pictures` that are damaged themselves, and of
             `doubtful` pictures that were predicted from such.
         notes: Sentences about what is done to the pictures, in the order in which it was found out.
-        truncated: Why the video ends before its time; empty where it does not.
+        truncated: Why the video seems to be incomplete, known at its end; empty where it does not.
 
     Raises:
         NotDecodable: It holds no video that FFmpeg reads.
@@ -110,7 +110,7 @@ class VideoDecoder:
         self._ended = False
         self._next_number = 0
         self._first_ns: int | None = None
-        self._is_doubtful = self._ends_damaged = False
+        self._is_doubtful = self._ends_damaged = self._has_key = False
         self._lost_at: int | None = None
 
     @property
@@ -163,14 +163,15 @@ class VideoDecoder:
 
         if packet is not None:
             self._ends_damaged = packet.is_corrupt
+            self._has_key = self._has_key or packet.is_keyframe
         if packet is not None and packet.is_corrupt:
             self._lose(packet.pts)
         try:
             frames = self._stream.codec_context.decode(packet)
         except FFmpegError:
             frames = []
-            if packet is None:
-                return
+            if packet is None or not self._has_key:
+                return  # before the first key frame nothing can be decoded, and nothing is damaged
             if not packet.is_corrupt:
                 self._lose(packet.pts)
             self._next_number += 1  # a picture is missing here
