@@ -67,6 +67,7 @@ class Bundle:
         threads: int | None = None,
         allow_rejected: bool = False,
         only_as_exported: bool = False,
+        isolate: bool = False,
     ) -> Net:
         """Open the graph that ships for an engine, and replay the golden frames.
 
@@ -78,13 +79,16 @@ class Bundle:
             allow_rejected: Open although the verdict is REJECT or INCONCLUSIVE.
             only_as_exported: Refuse a reduced graph that does not compute here as it did at export; see
                 `Net.computes_as_exported`.
+            isolate: Open it in a child process first, so that a graph which makes an engine crash is an error here.
 
         Raises:
             GateFailed: The bundle was not accepted and nobody allowed it (`PE-BUNDLE-012`).
             UsageError: There is no such engine or precision.
             EnvironmentFault: The engine's package is not installed.
-            IntegrityError: The golden frames do not come out (`PE-BUNDLE-020`).
+            IntegrityError: The golden frames do not come out (`PE-BUNDLE-020`); the engine crashed in the child
+                process (`PE-ENGINE-004`).
         """
+        from physedge_runtime.isolated import open_in_child
         from physedge_runtime.net import open_net
 
         verdict = self.manifest.verdict
@@ -95,6 +99,8 @@ class Bundle:
                 expected="ACCEPT",
                 next_step="export it again, or give --allow-rejected to look at it all the same",
             )
+        if isolate:
+            open_in_child(self, engine=engine, precision=precision, threads=threads)
         return open_net(self, engine=engine, precision=precision, threads=threads, only_as_exported=only_as_exported)
 
 

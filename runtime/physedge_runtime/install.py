@@ -14,6 +14,7 @@ from pathlib import Path
 from physedge_runtime.bundle import Bundle, read_bundle, write_atomically
 from physedge_runtime.device_config import device_config
 from physedge_runtime.errors import BuildError, EnvironmentFault, IntegrityError, UsageError
+from physedge_runtime.isolated import is_vouched_for
 from physedge_runtime.keys import TrustLike, TrustStore
 from physedge_runtime.net import Net
 from physedge_runtime.slots import (
@@ -93,6 +94,7 @@ def install(
     threads: int | None = None,
     allow_rollback: bool = False,
     prepare: Prepare | None = None,
+    isolate: bool = False,
 ) -> Installed:
     """Install a bundle in the slot that does not run, prove it there, and switch.
 
@@ -105,6 +107,7 @@ def install(
         threads: As for `Bundle.open`.
         allow_rollback: Install although it is older than what ran here; written to the log.
         prepare: Called with the bundle as it lies in its slot, before it is opened; for example to build its engine.
+        isolate: Open what no trusted key signed in a child process first; see `Bundle.open`.
 
     Raises:
         IntegrityError: It does not hold, is not vouched for, its golden frames do not come out, or it is older than
@@ -124,7 +127,8 @@ def install(
             placed = _read_back(slot_path(folder, chosen), bundle, trust)
             if prepare is not None:
                 prepare(placed)
-            with placed.open(engine=engine, threads=threads) as net:  # replays the golden frames
+            careful = isolate and not is_vouched_for(placed)
+            with placed.open(engine=engine, threads=threads, isolate=careful) as net:  # replays the golden frames
                 fingerprint = net.engine
         except BaseException:
             slot_path(folder, chosen).unlink(missing_ok=True)

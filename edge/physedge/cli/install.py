@@ -41,6 +41,7 @@ def install(
         threads=threads,
         allow_rollback=allow_rollback,
         prepare=engine_builder(engine, None) if build_if_missing else None,
+        isolate=True,
     )
     name, release = done.bundle.manifest.spec.name, done.bundle.manifest.release
     if done.is_rollback:

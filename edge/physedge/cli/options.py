@@ -56,6 +56,13 @@ AllowRejectedOption = Annotated[
 OnlyAsExportedOption = Annotated[
     bool, typer.Option("--only-as-exported", help="Refuse a reduced graph that computes here otherwise than at export.")
 ]
+IsolateOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--isolate/--no-isolate",
+        help="Open it in a child process first, where a crash ends nothing; what no trusted key signed, if not said.",
+    ),
+]
 BuildIfMissingOption = Annotated[
     bool, typer.Option("--build-if-missing", help="Build the TensorRT engine for this GPU where there is none yet.")
 ]

@@ -14,6 +14,7 @@ from physedge.cli.options import (
     AllowRejectedOption,
     BuildIfMissingOption,
     EngineOption,
+    IsolateOption,
     JsonOption,
     OnlyAsExportedOption,
     PrecisionOption,
@@ -104,6 +105,7 @@ def run(
     ] = False,
     allow_rejected: AllowRejectedOption = False,
     only_as_exported: OnlyAsExportedOption = False,
+    isolate: IsolateOption = None,
     trust: TrustOption = None,
     installed: Annotated[
         str | None, typer.Option("--installed", help="Name of a network that physedge install put here.")
@@ -169,6 +171,7 @@ def run(
                 threads=threads,
                 allow_rejected=allow_rejected,
                 only_as_exported=only_as_exported,
+                isolate=isolate,
                 prepare=engine_builder(engine, precision) if build_if_missing else None,
             )
         )

@@ -11,6 +11,7 @@ from physedge_runtime.bundle import Bundle, read_bundle
 from physedge_runtime.device_config import device_config
 from physedge_runtime.errors import UsageError
 from physedge_runtime.install import install_root, refuse_rollback, start
+from physedge_runtime.isolated import is_vouched_for
 from physedge_runtime.net import Net
 
 
@@ -28,6 +29,7 @@ class OpenRequest:
         threads: As for `Bundle.open`.
         allow_rejected: As for `Bundle.open`; of no meaning for what is installed.
         only_as_exported: As for `Bundle.open`.
+        isolate: As for `Bundle.open`; where None, what no trusted key has signed is isolated.
         prepare: Called with a bundle that was read and checked, before it is opened; for example to build its engine.
     """
 
@@ -40,6 +42,7 @@ class OpenRequest:
     threads: int | None = None
     allow_rejected: bool = False
     only_as_exported: bool = False
+    isolate: bool | None = None
     prepare: Callable[[Bundle], object] | None = None
 
 
@@ -75,6 +78,7 @@ def open_chosen(request: OpenRequest) -> tuple[Bundle, Net, str]:
         threads=request.threads,
         allow_rejected=request.allow_rejected,
         only_as_exported=request.only_as_exported,
+        isolate=not is_vouched_for(bundle) if request.isolate is None else request.isolate,
     )
     return bundle, net, sentence
 

@@ -15,6 +15,7 @@ from physedge_calibrate.metrics.table import metric_for
 from physedge_calibrate.spread import HERE, Spread, kept_workers
 from physedge_calibrate.tolerance import Tolerance
 from physedge_runtime.bundle import Bundle, write_atomically
+from physedge_runtime.isolated import is_vouched_for
 from physedge_runtime.manifest import DataRecord, VerdictRecord, canonical_json
 from physedge_runtime.net import GoldenReplay, choose_artefact, choose_engine, engine_request
 from physedge_runtime.verdict import Verdict
@@ -84,7 +85,13 @@ def verify(
     samples = _samples(bundle, data)
     with (
         progress("replaying the golden frames", None),
-        bundle.open(engine=engine, precision=precision, threads=threads, allow_rejected=True) as net,
+        bundle.open(
+            engine=engine,
+            precision=precision,
+            threads=threads,
+            allow_rejected=True,
+            isolate=not is_vouched_for(bundle),
+        ) as net,
     ):
         golden, as_exported, fingerprint = net.golden, net.computes_as_exported, net.engine
     if not samples:
