@@ -9,7 +9,8 @@ import traceback
 
 import typer
 
-from physedge_runtime.errors import PhysedgeError
+from physedge.cli.extras import extra_of
+from physedge_runtime.errors import PhysedgeError, missing_extra
 from physedge_runtime.text import lines
 
 _VERBS: tuple[str, ...] = (
@@ -78,7 +79,7 @@ def main(arguments: list[str] | None = None) -> None:
     verbose = any(word in _VERBOSE for word in words)
     words = [word for word in words if word not in _VERBOSE]
     try:
-        build_app()(args=words, prog_name="physedge")
+        _run(words)
     except PhysedgeError as error:
         if verbose:
             traceback.print_exc()
@@ -89,6 +90,17 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         raise SystemExit(_INTERRUPTED) from None
+
+
+def _run(words: list[str]) -> None:
+    """Run a verb; a package of an extra that is not installed is an error of the world, wherever it was asked for."""
+    try:
+        build_app()(args=words, prog_name="physedge")
+    except ModuleNotFoundError as error:
+        extra = extra_of(error.name or "")
+        if extra is None:
+            raise
+        raise missing_extra(error.name or "", extra) from error
 
 
 def error_record(error: PhysedgeError) -> dict[str, object]:

@@ -6,46 +6,18 @@ import importlib.metadata
 import importlib.util
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from physedge.cli.console import emit, say
+from physedge.cli.extras import PARTS, Part
 from physedge_runtime.device import this_device
 from physedge_runtime.text import one_line
 
 if TYPE_CHECKING:
     from physedge_runtime.sources.v4l2 import CameraMode
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    purpose: str
-    package: str
-    module: str
-    extra: str
-
-
-_PARTS = (
-    _Part("cameras, drawing", "opencv-python-headless", "cv2", "camera"),
-    _Part("video files and URLs", "av", "av", "camera"),
-    _Part("engine OpenVINO", "openvino", "openvino", "openvino"),
-    _Part("engine TensorRT-RTX", "tensorrt-rtx-cu13-bindings", "tensorrt_rtx_bindings", "tensorrt"),
-    _Part("export", "torch", "torch", "export"),
-    _Part("export", "onnx", "onnx", "export"),
-    _Part("INT8 on OpenVINO's form", "nncf", "nncf", "export"),
-    _Part("training", "lightning", "lightning", "train"),
-    _Part("training losses", "monai", "monai", "train"),
-    _Part("gate on a device", "scipy", "scipy", "gate"),
-    _Part("EIT physics", "scikit-fem", "skfem", "eit"),
-    _Part("DICOM", "pydicom", "pydicom", "dicom"),
-    _Part("OpenIGTLink", "pyigtl", "pyigtl", "igtl"),
-    _Part("MQTT", "paho-mqtt", "paho", "mqtt"),
-    _Part("Prometheus metrics", "prometheus-client", "prometheus_client", "metrics"),
-    _Part("live page", "starlette", "starlette", "serve"),
-    _Part("bill of materials", "cyclonedx-python-lib", "cyclonedx", "sbom"),
-)
 
 
 def doctor(
@@ -58,7 +30,7 @@ def doctor(
     from physedge_runtime.sources.v4l2 import list_cameras
 
     device = this_device()
-    versions = {part.package: _version(part) for part in _PARTS}
+    versions = {part.package: _version(part) for part in PARTS}
     engines = {name: entry.is_installed for name, entry in ENGINES.items()}
     say(
         f"physedge {importlib.metadata.version('physedge')}, Python {platform.python_version()}, {device.system}",
@@ -71,10 +43,10 @@ def doctor(
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("for", "package", "installed", "to install"):
         table.add_column(title)
-    for part in _PARTS:
+    for part in PARTS:
         version = versions[part.package]
         table.add_row(
-            part.purpose, part.package, version or "no", "" if version else f"pip install 'physedge\\[{part.extra}]'"
+            part.purpose, part.package, version or "no", "" if version else f"pip install 'physedge[{part.extra}]'"
         )
     say(table, json_output=json_output)
     emit(
@@ -115,7 +87,7 @@ def _int8_sentence(has_dot_product: bool) -> str:
     return "INT8: 16-bit accumulators on this processor; 8-bit weights would saturate, so physedge ships 7-bit ones"
 
 
-def _version(part: _Part) -> str | None:
+def _version(part: Part) -> str | None:
     if importlib.util.find_spec(part.module) is None:
         return None
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from physedge_runtime.errors import SourceError
+from physedge_runtime.errors import PhysedgeError
 from physedge_runtime.frame import Frame
 from physedge_runtime.sources.base import SignalLost, Source, SourceEnded
 from physedge_runtime.stream.clock import NS_PER_S, Clock
@@ -41,7 +41,7 @@ class Grabber:
         on_lost: Callable[[str], None],
         on_back: Callable[[], None],
     ) -> None:
-        self.error: SourceError | None = None
+        self.error: PhysedgeError | None = None
         self._source, self._reconnect_ns = source, round(reconnect_s * NS_PER_S)
         self._stopping, self._clock = stopping, clock
         self._on_frame, self._on_lost, self._on_back = on_frame, on_lost, on_back
@@ -61,7 +61,7 @@ class Grabber:
                     self._on_frame(frame)
         except SourceEnded:
             return
-        except SourceError as error:
+        except PhysedgeError as error:
             self.error = error
         finally:
             self._source.close()
