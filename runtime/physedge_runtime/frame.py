@@ -16,7 +16,6 @@ from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
 from physedge_runtime.errors import UsageError
 
@@ -28,9 +27,27 @@ SMALLEST_SPACING_MM, LARGEST_SPACING_MM = 0.01, 10.0
 """Of a pixel that can be meant: from microscopy's largest to the coarsest scanner's."""
 
 
-def _said(**range_: float) -> Any:
-    """A range as the C++ reader learns of it; here `__post_init__` holds it, in words of its own."""
-    return Field(json_schema_extra=dict(range_))
+class _Said:
+    """A range as the C++ reader learns of it; here `__post_init__` holds it, in words of its own.
+
+    Pydantic, which reads manifests, finds it by its hooks: frames are used where pydantic is not installed.
+    """
+
+    def __init__(self, **range_: float) -> None:
+        self._range = range_
+
+    def __get_pydantic_json_schema__(self, core_schema: Any, handler: Any) -> Any:
+        return {**handler(core_schema), **self._range}
+
+
+class _Longest:
+    """The most characters of a text in a manifest; pydantic holds it."""
+
+    def __init__(self, characters: int) -> None:
+        self._characters = characters
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        return {**handler(source), "max_length": self._characters}
 
 
 class Colour(enum.StrEnum):
@@ -109,8 +126,8 @@ class FrameSpec:
         crop: The part of the frame that is looked at; None for all of it.
     """
 
-    height: Annotated[int, _said(minimum=_SMALLEST_SIDE_PX, maximum=_LARGEST_SIDE_PX)]
-    width: Annotated[int, _said(minimum=_SMALLEST_SIDE_PX, maximum=_LARGEST_SIDE_PX)]
+    height: Annotated[int, _Said(minimum=_SMALLEST_SIDE_PX, maximum=_LARGEST_SIDE_PX)]
+    width: Annotated[int, _Said(minimum=_SMALLEST_SIDE_PX, maximum=_LARGEST_SIDE_PX)]
     colour: Colour = Colour.RGB
     fit: Fit = Fit.STRETCH
     crop: Crop | None = None
@@ -146,12 +163,12 @@ class VoltageSpec:
         clockwise: Electrodes are numbered clockwise, seen from above; the first stands at the top.
     """
 
-    count: Annotated[int, _said(minimum=1, maximum=MOST_VOLTAGES)]
-    electrodes: Annotated[int, _said(minimum=2, maximum=MOST_VOLTAGES)]
-    protocol: Annotated[str, Field(max_length=64)]
+    count: Annotated[int, _Said(minimum=1, maximum=MOST_VOLTAGES)]
+    electrodes: Annotated[int, _Said(minimum=2, maximum=MOST_VOLTAGES)]
+    protocol: Annotated[str, _Longest(64)]
     reference: bool = False
-    radius_m: Annotated[float, _said(exclusiveMinimum=0, maximum=LARGEST_RADIUS_M)] = 0.14
-    cover: Annotated[float, _said(exclusiveMinimum=0, exclusiveMaximum=1)] = 0.5
+    radius_m: Annotated[float, _Said(exclusiveMinimum=0, maximum=LARGEST_RADIUS_M)] = 0.14
+    cover: Annotated[float, _Said(exclusiveMinimum=0, exclusiveMaximum=1)] = 0.5
     clockwise: bool = False
 
     def __post_init__(self) -> None:

@@ -11,7 +11,7 @@ from typing import Self
 
 import numpy as np
 import pytest
-from stream_fakes import FakeCamera, FakeNet, answer_to, picture, stream_threads
+from stream_fakes import FakeCamera, FakeNet, answer_to, lost, picture, stream_threads
 
 from physedge_runtime.errors import PhysedgeError, SafeState, SourceError, UsageError
 from physedge_runtime.frame import Frame
@@ -220,10 +220,12 @@ def test_a_lost_camera_is_opened_again_and_recovers_by_good_frames() -> None:
         camera.refuse = 2
         camera.unplug()
         until(lambda: any(item.signal is Signal.LOST for item in sink.items))
-        until(lambda: any(event.kind is EventKind.RECONNECT for event in events))
+        until(lambda: camera.opened == 2)
+        assert not any(event.kind is EventKind.RECONNECT for event in events), "no picture, not back"
         before = running.summary().answers
         pump.go_on()
         until(lambda: running.summary().answers > before)
+        assert sum(event.kind is EventKind.RECONNECT for event in events) == 1
     assert camera.opened == 2
     signals = [signal for signal, _ in itertools.groupby(item.signal for item in sink.items)]
     lost_at = signals.index(Signal.LOST)
@@ -241,6 +243,29 @@ def test_a_camera_that_stays_away_ends_the_stream_with_a_source_error() -> None:
             running.wait()
     assert caught.value.exit_status == 5
     assert camera.closed >= 2
+
+
+@pytest.mark.parametrize("way", ["is silent", "falls out again"])
+def test_a_camera_that_can_be_opened_and_sends_nothing_is_given_up(way: str) -> None:
+    """It lets everybody in: opening it says nothing. Only a picture begins the time anew."""
+
+    class Empty(FakeCamera):
+        def read(self) -> Frame | None:
+            frame = super().read()
+            if frame is None and self.opened > 1 and way == "falls out again":
+                raise lost("the camera sent nothing")
+            return frame
+
+    camera, events = Empty(), list[StreamEvent]()
+    with stream(FakeNet(), camera, reconnect_s=0.5, on_event=events.append) as running:
+        camera.unplug()
+        with pytest.raises(SourceError, match="PE-SRC-008") as caught:
+            running.wait()
+    assert caught.value.exit_status == 5
+    assert camera.opened > 1
+    assert not any(event.kind is EventKind.RECONNECT for event in events)
+    lost_lines = [event for event in events if event.kind is EventKind.SIGNAL and "LOST" in event.text]
+    assert len(lost_lines) == 1, "one loss, however often it was opened"
 
 
 def test_a_live_source_that_ends_in_order_is_no_error() -> None:

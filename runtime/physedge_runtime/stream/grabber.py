@@ -1,4 +1,8 @@
-"""Reads a source to its end; a live one that is lost is opened again, with back-off, for as long as it is worth it."""
+"""Reads a source to its end; a live one that is lost is opened again, with back-off, for as long as it is worth it.
+
+Back is a source that delivers a picture, not one that can be opened: a camera that lets everybody in and sends nothing
+is lost for as long as it does so.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +23,12 @@ class Grabber:
 
     Args:
         source: Open already; closed when `run` returns.
-        reconnect_s: A lost source is tried again for this long.
+        reconnect_s: A lost source is tried again for this long, from its loss to its first picture.
         stopping: Ends the loop, also in the middle of waiting for a lost source.
         clock: Monotonic nanoseconds.
         on_frame: Takes each frame; may wait where the source can.
         on_lost: Told once, in words, when the source is lost.
-        on_back: Told when it is back.
+        on_back: Told when it is back, before the first picture is handed on.
 
     Attributes:
         error: Why the source ended before its time; None for an orderly end.
@@ -45,6 +49,8 @@ class Grabber:
         self._source, self._reconnect_ns = source, round(reconnect_s * NS_PER_S)
         self._stopping, self._clock = stopping, clock
         self._on_frame, self._on_lost, self._on_back = on_frame, on_lost, on_back
+        self._loss: SignalLost | None = None
+        self._give_up_ns = 0
 
     def run(self) -> None:
         """Read until the source ends, is lost for good, or the stream stops."""
@@ -53,12 +59,15 @@ class Grabber:
                 try:
                     frame = self._source.read()
                 except SignalLost as lost:
-                    self._on_lost(lost.found)
+                    self._note_loss(lost)
                     self._source.close()
                     self._open_again(lost)
                     continue
                 if frame is not None:
+                    self._note_picture()
                     self._on_frame(frame)
+                elif self._loss is not None and self._clock() > self._give_up_ns:
+                    raise self._loss
         except SourceEnded:
             return
         except PhysedgeError as error:
@@ -66,21 +75,30 @@ class Grabber:
         finally:
             self._source.close()
 
+    def _note_loss(self, lost: SignalLost) -> None:
+        if self._loss is None:
+            self._give_up_ns = self._clock() + self._reconnect_ns
+            self._on_lost(lost.found)
+        self._loss = lost
+
+    def _note_picture(self) -> None:
+        if self._loss is not None:
+            self._loss = None
+            self._on_back()
+
     def _open_again(self, lost: SignalLost) -> None:
         """Come back with the source open, or with the stream stopping.
 
         Raises:
             SignalLost: It did not come back in time.
         """
-        give_up_ns = self._clock() + self._reconnect_ns
         back_off_s = _FIRST_BACK_OFF_S
         while not self._stopping.wait(back_off_s):
-            if self._clock() > give_up_ns:
+            if self._clock() > self._give_up_ns:
                 raise lost
             try:
                 self._source.open()
             except SignalLost:
                 back_off_s = min(2 * back_off_s, _LONGEST_BACK_OFF_S)
             else:
-                self._on_back()
                 return
