@@ -6,7 +6,7 @@ INPUTS := pyproject.toml constraints.txt
 # Workers that spin while they wait take the cores from everybody beside them.
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: demo test check native native-sanitize native-misuse clean
+.PHONY: demo test check dist native native-sanitize native-misuse clean
 
 demo: $(VENV)/demo
 	$(BIN)/physedge demo
@@ -29,6 +29,11 @@ $(VENV)/dev: $(INPUTS)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@ $(VENV)/demo
+
+# The wheel that a device or another machine installs: pip install dist/physedge-*.whl
+dist:
+	rm -rf dist
+	$(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 # The C library: built with CMake, held against the Python runtime. .ci/debian-packages lists what it needs.
 native: $(VENV)/dev

@@ -90,11 +90,22 @@ class SafeState(PhysedgeError):
     exit_status = 7
 
 
+def install_command(extra: str) -> str:
+    """How an extra is installed: from the wheel that `make dist` builds, since physedge is on no package index."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        number = version("physedge")
+    except PackageNotFoundError:
+        number = "VERSION"
+    return f"pip install 'physedge-{number}-py3-none-any.whl[{extra}]'"
+
+
 def missing_extra(package: str, extra: str) -> EnvironmentFault:
     """The error for an optional package that is not installed: one sentence that names the extra."""
     return EnvironmentFault(
         "PE-ENV-001",
         found=f"the package {package} is not installed",
         expected=f"the extra '{extra}'",
-        next_step=f"install it with: pip install 'physedge[{extra}]'",
+        next_step=f"install it from the wheel (make dist): {install_command(extra)}",
     )

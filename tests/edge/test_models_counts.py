@@ -24,10 +24,17 @@ from physedge.models.blocks.memory import PrototypeMemory
 from physedge.models.blocks.rotation import RotatedScales
 from physedge.models.pmrnet import pmrnet
 from physedge.models.pmrnet_e import pmrnet_e
+from physedge.models.registry import REGISTRY, factory_options
 
 
 def parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
+
+
+@pytest.mark.parametrize("name", REGISTRY)
+def test_the_registry_says_how_many_parameters_there_are(name: str) -> None:
+    entry = REGISTRY[name]
+    assert f"{parameters(entry.build(**factory_options(entry.spec))):,} parameters" in entry.summary
 
 
 @pytest.mark.parametrize(

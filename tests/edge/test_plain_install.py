@@ -80,7 +80,7 @@ def test_a_verb_without_its_extra_says_so_in_one_sentence(
     if status == 3:
         (sentence,) = [line for line in done.stderr.splitlines() if line.startswith("PE-")]
         assert sentence.startswith("PE-ENV-001: ")
-        assert "physedge[" in sentence
+        assert "-py3-none-any.whl[" in sentence
 
 
 def test_every_verb_shows_its_help(tmp_path: Path) -> None:

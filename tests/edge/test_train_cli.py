@@ -173,4 +173,4 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytes
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "lightning", None)
     assert _run(*_TINY) == 3
-    assert "physedge[train]" in capsys.readouterr().err
+    assert "[train]" in capsys.readouterr().err

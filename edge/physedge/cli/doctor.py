@@ -14,6 +14,7 @@ import typer
 from physedge.cli.console import emit, say
 from physedge.cli.extras import PARTS, Part
 from physedge_runtime.device import this_device
+from physedge_runtime.errors import install_command
 from physedge_runtime.text import one_line
 
 if TYPE_CHECKING:
@@ -45,9 +46,7 @@ def doctor(
         table.add_column(title)
     for part in PARTS:
         version = versions[part.package]
-        table.add_row(
-            part.purpose, part.package, version or "no", "" if version else f"pip install 'physedge[{part.extra}]'"
-        )
+        table.add_row(part.purpose, part.package, version or "no", "" if version else install_command(part.extra))
     say(table, json_output=json_output)
     emit(
         {

@@ -84,12 +84,12 @@ REGISTRY: dict[str, ModelEntry] = {
     "eit_post": ModelEntry(
         factory="physedge.models.eit_post:eit_post",
         spec=_impedance("eit_post"),
-        summary="impedance tomography, linear image mended by a small U-Net, 112,401 parameters",
+        summary="impedance tomography, linear image mended by a small U-Net, 112,657 parameters",
     ),
     "eit_unrolled": ModelEntry(
         factory="physedge.models.eit_unrolled:eit_unrolled",
         spec=_impedance("eit_unrolled"),
-        summary="impedance tomography, five unrolled steps with a learned prior, 63,705 parameters",
+        summary="impedance tomography, five unrolled steps with a learned prior, 69,465 parameters",
     ),
     "pmrnet": ModelEntry(
         factory="physedge.models.pmrnet:pmrnet",
