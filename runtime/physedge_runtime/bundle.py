@@ -21,7 +21,7 @@ from physedge_runtime.archive import (
     read_archive,
     refused,
 )
-from physedge_runtime.errors import GateFailed, UsageError
+from physedge_runtime.errors import UsageError
 from physedge_runtime.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -83,25 +83,33 @@ class Bundle:
 
         Raises:
             GateFailed: The bundle was not accepted and nobody allowed it (`PE-BUNDLE-012`).
-            UsageError: There is no such engine or precision.
+            UsageError: There is no such engine or precision, or the device's configuration does not allow a rejected
+                bundle (`PE-SIGN-016`).
             EnvironmentFault: The engine's package is not installed.
             IntegrityError: The golden frames do not come out (`PE-BUNDLE-020`); the engine crashed in the child
-                process (`PE-ENGINE-004`).
+                process (`PE-ENGINE-004`); the bundle is older than what was proven on a device with a configuration
+                (`PE-INSTALL-001`).
         """
-        from physedge_runtime.isolated import open_in_child
-        from physedge_runtime.net import open_net
+        from physedge_runtime.device_config import device_config
+        from physedge_runtime.install import refuse_rollback
+        from physedge_runtime.net import open_accepted
 
-        verdict = self.manifest.verdict
-        if verdict in (Verdict.REJECT, Verdict.INCONCLUSIVE) and not allow_rejected:
-            raise GateFailed(
-                "PE-BUNDLE-012",
-                found=f"the verdict on {self.path.name} is {verdict}",
-                expected="ACCEPT",
-                next_step="export it again, or give --allow-rejected to look at it all the same",
-            )
-        if isolate:
-            open_in_child(self, engine=engine, precision=precision, threads=threads)
-        return open_net(self, engine=engine, precision=precision, threads=threads, only_as_exported=only_as_exported)
+        config = device_config()
+        if config.root is not None:
+            refuse_rollback(self, config.root, allow_rollback=False)
+        weakened: tuple[str, ...] = ()
+        if allow_rejected and self.manifest.verdict in (Verdict.REJECT, Verdict.INCONCLUSIVE):
+            weakened = config.weaken("rejected", "--allow-rejected")
+        return open_accepted(
+            self,
+            engine=engine,
+            precision=precision,
+            threads=threads,
+            allow_rejected=allow_rejected,
+            only_as_exported=only_as_exported,
+            isolate=isolate,
+            weakened=weakened,
+        )
 
 
 def write_bundle(path: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> Manifest:
@@ -142,7 +150,12 @@ def write_atomically(path: Path, data: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Bring the names in a folder to the disk."""
+    folder = os.open(path, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:
@@ -176,7 +189,9 @@ def read_bundle(path: Path, *, trust: TrustLike | TrustStore | None = None) -> B
     contents = read_archive(data, path.name)
     if MANIFEST not in contents:
         raise refused("PE-BUNDLE-011", f"{path.name} has no {MANIFEST}", f"an entry {MANIFEST}")
-    vouched = check_signature(contents[MANIFEST], contents.get(SIGNATURE), believed, origin=path.name)
+    vouched = check_signature(
+        contents[MANIFEST], contents.get(SIGNATURE), believed, origin=path.name, today=believed.today
+    )
     manifest = parse_manifest(contents[MANIFEST], origin=path.name)
     _check_entries(manifest, contents, path.name)
     return Bundle(

@@ -90,14 +90,15 @@ def _main(engine: str, precision: str, threads: str, sha256: str, path: str) -> 
 
     from physedge_runtime.bundle import read_bundle
     from physedge_runtime.keys import TrustStore
+    from physedge_runtime.net import open_accepted
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
         bundle = read_bundle(Path(path), trust=TrustStore())
         if bundle.sha256 != sha256:
             return _OTHER_BYTES
-        bundle.open(
-            engine=engine, precision=precision or None, threads=int(threads) or None, allow_rejected=True
+        open_accepted(
+            bundle, engine=engine, precision=precision or None, threads=int(threads) or None, allow_rejected=True
         ).close()
     except PhysedgeError as error:
         return error.exit_status

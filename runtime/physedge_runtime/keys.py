@@ -9,7 +9,7 @@ import os
 import re
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,12 +74,14 @@ class TrustStore:
         revoked_keys: Key identifiers that count no more.
         revoked_bundles: Sha256 of manifests that must not run any more.
         weakened: By what the device's configuration was weakened, as its section [allow] permits.
+        today: The day by which expiry is judged; that of the machine's clock where None.
     """
 
     keys: tuple[TrustedKey, ...] = ()
     revoked_keys: frozenset[str] = frozenset()
     revoked_bundles: frozenset[str] = frozenset()
     weakened: tuple[str, ...] = ()
+    today: date | None = None
 
     def find(self, identifier: str) -> TrustedKey | None:
         """The key with an identifier, or None."""
@@ -108,11 +110,13 @@ def trust_store(trust: TrustLike | TrustStore | None) -> TrustStore:
     if isinstance(trust, TrustStore):
         return trust
     from physedge_runtime.device_config import device_config
+    from physedge_runtime.update.clock import judging_day
 
     config = device_config()
     named = () if trust is None else (trust,) if isinstance(trust, Path | str) else tuple(trust)
+    today = judging_day(config.root) if config.root is not None else None
     if not named:
-        return config.trust
+        return replace(config.trust, today=today)
     keys = tuple(read_public_key(Path(path)) for path in named)
     foreign = [key.name for key in keys if config.trust.find(key.key_id) is None]
     weakened = config.trust.weakened
@@ -123,6 +127,7 @@ def trust_store(trust: TrustLike | TrustStore | None) -> TrustStore:
         revoked_keys=config.trust.revoked_keys,
         revoked_bundles=config.trust.revoked_bundles,
         weakened=weakened,
+        today=today,
     )
 
 

@@ -17,14 +17,16 @@ from physedge_runtime.decode import Head, decode
 from physedge_runtime.engines import ENGINES, Engine, EngineRequest, Outputs, open_engine
 from physedge_runtime.engines.engine_cache import default_cache
 from physedge_runtime.engines.table import find_engine
-from physedge_runtime.errors import EnvironmentFault, IntegrityError, SafeState, UsageError
+from physedge_runtime.errors import EnvironmentFault, GateFailed, IntegrityError, SafeState, UsageError
 from physedge_runtime.frame import Colour, Frame
 from physedge_runtime.graph_check import check_graph
 from physedge_runtime.ir import SUFFIX
 from physedge_runtime.manifest_rules import ONLY_TENSORRT, REAL_ENGINES
 from physedge_runtime.resize import prepare
 from physedge_runtime.results import Result, StageTimes
+from physedge_runtime.signature import told
 from physedge_runtime.trust import TrustJudge, is_signal
+from physedge_runtime.verdict import Verdict
 
 if TYPE_CHECKING:
     from physedge_runtime.keys import TrustLike, TrustStore
@@ -297,6 +299,46 @@ class Net:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def open_accepted(
+    bundle: Bundle,
+    *,
+    engine: str = "auto",
+    precision: str | None = None,
+    threads: int | None = None,
+    allow_rejected: bool = False,
+    only_as_exported: bool = False,
+    isolate: bool = False,
+    weakened: tuple[str, ...] = (),
+) -> Net:
+    """`Bundle.open` without the question whether this release may run here, for who has asked it already.
+
+    Args:
+        bundle: That was read and checked.
+        engine: As for `Bundle.open`.
+        precision: As for `Bundle.open`.
+        threads: As for `Bundle.open`.
+        allow_rejected: As for `Bundle.open`.
+        only_as_exported: As for `Bundle.open`.
+        isolate: As for `Bundle.open`.
+        weakened: What was weakened on the way here; stands in the head of every result.
+    """
+    verdict = bundle.manifest.verdict
+    if verdict in (Verdict.REJECT, Verdict.INCONCLUSIVE) and not allow_rejected:
+        raise GateFailed(
+            "PE-BUNDLE-012",
+            found=f"the verdict on {bundle.path.name} is {verdict}",
+            expected="ACCEPT",
+            next_step="export it again, or give --allow-rejected to look at it all the same",
+        )
+    if isolate:
+        from physedge_runtime.isolated import open_in_child
+
+        open_in_child(bundle, engine=engine, precision=precision, threads=threads)
+    net = open_net(bundle, engine=engine, precision=precision, threads=threads, only_as_exported=only_as_exported)
+    net.bundle_trust = told(bundle.trust, weakened)
+    return net
 
 
 def open_net(

@@ -31,6 +31,7 @@ _FORM = re.compile(
     rb'"schema_version":1,"signature":"([0-9a-f]{128})"\}\n'
 )
 _SHOWN_DIGITS = 12
+_WEAKENED = "; weakened by "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,15 +119,40 @@ def check_signature(
             f"the signature of {_names(trust)}",
             "have it signed with physedge sign",
         )
+    return check_signed(
+        signed_message(manifest, parsed.key_id, parsed.not_after), parsed, trust, origin=origin, today=today
+    )
+
+
+def check_signed(
+    message: bytes, parsed: Signature, trust: TrustStore, *, origin: str, today: date | None = None
+) -> str:
+    """Decide whether a trusted key has signed a message.
+
+    Args:
+        message: What is signed, first line and all.
+        parsed: Who is said to have signed it.
+        trust: Whom to believe.
+        origin: Name of the file, for errors.
+        today: UTC; the machine's clock where None.
+
+    Returns:
+        The name of the key in words.
+
+    Raises:
+        IntegrityError: No trusted key has (`PE-SIGN-007` to `PE-SIGN-010`).
+    """
     key = _trusted_key(parsed, trust, origin)
     _check_days(parsed, key, origin, today or datetime.now(UTC).date())
-    _check_mathematics(parsed, key, manifest, origin)
+    _check_mathematics(parsed, key, message, origin)
     return told(f"signed by {key.name} ({key.key_id[:_SHOWN_DIGITS]})", trust.weakened)
 
 
 def told(vouched: str, weakened: tuple[str, ...]) -> str:
     """Who vouches, and by what the device's configuration was weakened: what stands in the head of every result."""
-    return f"{vouched}; weakened by {', '.join(weakened)}" if weakened else vouched
+    if not weakened:
+        return vouched
+    return f"{vouched}{', ' if _WEAKENED in vouched else _WEAKENED}{', '.join(weakened)}"
 
 
 def _trusted_key(parsed: Signature, trust: TrustStore, origin: str) -> TrustedKey:
@@ -154,11 +180,10 @@ def _check_days(parsed: Signature, key: TrustedKey, origin: str, today: date) ->
             )
 
 
-def _check_mathematics(parsed: Signature, key: TrustedKey, manifest: bytes, origin: str) -> None:
+def _check_mathematics(parsed: Signature, key: TrustedKey, message: bytes, origin: str) -> None:
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-    message = signed_message(manifest, parsed.key_id, parsed.not_after)
     try:
         if has_small_order(parsed.signature[:32]):  # OpenSSL takes it, libsodium does not
             raise ValueError("a signature whose point has a small order")

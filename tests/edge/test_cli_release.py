@@ -69,6 +69,10 @@ def test_from_maker_to_device(
     assert (status, installed["replaced_release"]) == (0, 1)
     assert command(*streamed)[1]["bundle"].endswith("b.physedge")
 
+    # A film proves nothing: the floor rises only with live answers, or by this word.
+    assert command("run", "--bundle", first, *device, "--source", film)[0] == 0
+    status, proven = command("install", "--good", "tiny", "--root", root)
+    assert (status, proven["floor"]) == (0, 2)
     status, refused = command("install", first, *device)
     assert (status, refused["error"]["id"]) == (4, "PE-INSTALL-001")
     status, refused = command("run", "--bundle", first, *device, "--source", film)
@@ -104,6 +108,53 @@ def test_a_device_demands_its_keys_of_every_verb(
     assert command("verify", path)[1]["error"]["id"] == "PE-SIGN-009"
     command("sign", path, "--key", tmp_path / "maker.pem")
     assert command("install", path, "--engine", "onnxruntime")[1]["root"] == str(tmp_path / "var")
+
+
+def test_a_live_stream_proves_what_runs(
+    command: Callable[..., tuple[int, dict[str, Any]]],
+    write_tiny: Write,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from physedge_runtime.slots import read_state
+    from physedge_runtime.update import proving
+
+    monkeypatch.setattr(proving, "GOOD_ANSWERS", 5)
+    monkeypatch.setattr(proving, "GOOD_SECONDS", 0.1)
+    device = ("--root", tmp_path / "device", "--engine", "onnxruntime")
+    assert command("install", write_tiny(release=3), *device)[0] == 0
+    streamed = ("run", "--installed", "tiny", *device, "--source", "synthetic:64x48@50")
+    assert command(*streamed, "--frames", 2)[0] == 0
+    state = read_state(tmp_path / "device/tiny")
+    assert (state.on_trial, state.starts, state.floor) == (True, 0, 0)  # it ended before it could prove anything
+    assert command(*streamed, "--frames", 30)[0] == 0
+    state = read_state(tmp_path / "device/tiny")
+    assert (state.on_trial, state.floor) == (False, 3)
+
+
+def test_a_wrong_release_number_is_taken_back_by_a_signed_reset(
+    command: Callable[..., tuple[int, dict[str, Any]]], write_tiny: Write, tmp_path: Path
+) -> None:
+    pem, root = tmp_path / "maker.pem", tmp_path / "device"
+    command("sign", "--new-key", pem)
+    device = ("--root", root, "--trust", tmp_path / "maker.pub", "--engine", "onnxruntime")
+    wrong, right = write_tiny("wrong", release=20261130), write_tiny("right", release=6)
+    for path in (wrong, right):
+        command("sign", path, "--key", pem)
+    assert command("install", wrong, *device)[0] == 0
+    command("install", "--good", "tiny", "--root", root)
+    assert command("install", right, *device)[1]["error"]["id"] == "PE-INSTALL-001"
+    reset = tmp_path / "tiny.reset"
+    words = ("--network", "tiny", "--wrong", 20261130, "--release", 5)
+    status, written = command("sign", "--reset", reset, "--key", pem, *words)
+    assert (status, written["floor"]) == (0, 5)
+    status, done = command("install", "--reset", reset, *device[:4])
+    assert (status, done) == (0, {"schema_version": 1, "network": "tiny", "floor": 5})
+    assert command("install", right, *device)[1]["release"] == 6
+    assert command("install", "--reset", reset, *device[:4])[1]["error"]["id"] == "PE-INSTALL-011"
+    assert command("sign", "--reset", reset, "--key", pem)[1]["error"]["id"] == "PE-SIGN-015"
+    status, refused = command("install", right, "--good", "tiny", *device)
+    assert (status, refused["error"]["id"]) == (2, "PE-INSTALL-013")
 
 
 def test_signing_says_what_it_needs(

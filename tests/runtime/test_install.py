@@ -15,11 +15,12 @@ import pytest
 from physedge_runtime.bundle import read_bundle
 from physedge_runtime.device_config import DEVICE_VARIABLE
 from physedge_runtime.errors import GateFailed, IntegrityError, UsageError
-from physedge_runtime.install import install, install_root, refuse_rollback, start
+from physedge_runtime.install import install, install_root, refuse_rollback, update_good
 from physedge_runtime.keys import write_new_key
 from physedge_runtime.net import Net
 from physedge_runtime.signing import file_signer, sign_bundle
 from physedge_runtime.slots import SlotState, locked, read_state, slot_path, write_state
+from physedge_runtime.starting import start
 from physedge_runtime.verdict import Verdict
 
 Write = Callable[..., Path]
@@ -42,6 +43,13 @@ def running(root: Path) -> tuple[int, str, str]:
         return started.bundle.manifest.release, started.slot, started.fell_back
 
 
+def proved(root: Path) -> tuple[int, str, str]:
+    """A start that live answers prove."""
+    told = running(root)
+    update_good(root, "tiny")
+    return told
+
+
 def log_events(root: Path) -> list[str]:
     lines = (root / "tiny/install.log").read_text(encoding="utf-8").splitlines()
     return [json.loads(line)["event"] for line in lines]
@@ -57,12 +65,12 @@ def spoil(path: Path) -> None:
 def test_releases_take_the_slots_in_turn(root: Path, release: Callable[[int], Path]) -> None:
     first = install(release(1), root)
     assert (first.slot, first.replaced) == ("a", None)
-    assert running(root)[:2] == (1, "a")
+    assert proved(root)[:2] == (1, "a")
     second = install(release(2), root)
     assert (second.slot, second.replaced) == ("b", 1)
-    assert running(root)[:2] == (2, "b")
+    assert proved(root)[:2] == (2, "b")
     assert install(release(3), root).slot == "a"
-    assert running(root)[:2] == (3, "a")
+    assert proved(root)[:2] == (3, "a")
     assert log_events(root) == ["installed", "proved"] * 3
 
 
@@ -92,7 +100,7 @@ def test_there_is_no_way_back_but_an_explicit_one(root: Path, release: Callable[
     # Chosen but not started yet: an older one is refused already.
     with pytest.raises(IntegrityError, match=r"PE-INSTALL-001.*release 4.*release 5 or newer"):
         install(release(4), root)
-    assert running(root)[0] == 5
+    assert proved(root)[0] == 5
     with pytest.raises(IntegrityError, match="PE-INSTALL-001"):
         refuse_rollback(read_bundle(release(4)), root, allow_rollback=False)
     done = install(release(4), root, allow_rollback=True)
@@ -115,12 +123,12 @@ def test_the_same_release_may_be_installed_again(root: Path, release: Callable[[
 @pytest.mark.requirement("REQ-INSTALL-FALL-BACK")
 def test_a_slot_that_does_not_start_gives_way_to_the_one_before(root: Path, release: Callable[[int], Path]) -> None:
     install(release(1), root)
-    running(root)
+    proved(root)
     install(release(2), root)
     spoil(slot_path(root / "tiny", "b"))
     found, slot, reason = running(root)
     assert (found, slot) == (1, "a")
-    assert "PE-BUNDLE" in reason
+    assert "PE-INSTALL-007" in reason
     assert running(root) == (1, "a", "")
     assert log_events(root)[-1] == "fell back"
     # The maker's next release goes into the slot that failed.
@@ -131,7 +139,7 @@ def test_a_slot_that_does_not_start_gives_way_to_the_one_before(root: Path, rele
 def test_a_slot_that_decays_later_gives_way_too(root: Path, release: Callable[[int], Path]) -> None:
     for number in (1, 2):
         install(release(number), root)
-        running(root)
+        proved(root)
     slot_path(root / "tiny", "b").unlink()
     assert running(root)[:2] == (1, "a")
     slot_path(root / "tiny", "a").unlink()
@@ -141,7 +149,7 @@ def test_a_slot_that_decays_later_gives_way_too(root: Path, release: Callable[[i
 
 def test_another_valid_bundle_in_the_slot_is_not_what_was_installed(root: Path, release: Callable[[int], Path]) -> None:
     install(release(2), root)
-    running(root)
+    proved(root)
     slot_path(root / "tiny", "a").write_bytes(release(1).read_bytes())
     with pytest.raises(IntegrityError, match="PE-INSTALL-007"):
         start(root)
@@ -151,7 +159,7 @@ def test_a_slot_that_kills_its_process_is_given_up(
     root: Path, release: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install(release(1), root)
-    running(root)
+    proved(root)
     install(release(2), root)
 
     class Killed(BaseException):
@@ -173,7 +181,7 @@ def test_a_slot_that_kills_its_process_is_given_up(
 
 def test_the_proven_slot_is_never_the_one_that_is_overwritten(root: Path, release: Callable[[int], Path]) -> None:
     install(release(1), root)
-    running(root)
+    proved(root)
     install(release(2), root)
     assert install(release(3), root).slot == "b"
     spoil(slot_path(root / "tiny", "b"))
@@ -186,7 +194,7 @@ def test_golden_frames_that_do_not_come_out_change_nothing(
     from tiny_network import tiny_graph
 
     install(release(1), root)
-    running(root)
+    proved(root)
     before = read_state(root / "tiny")
     wrong = write_tiny("wrong", release=2, contents={"model.onnx": tiny_graph(bias=1.0)})
     with pytest.raises(IntegrityError, match="PE-BUNDLE-020"):
@@ -230,7 +238,7 @@ def test_two_at_a_time_are_refused(root: Path, release: Callable[[int], Path]) -
         install(release(1), root / "file")
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b'{"active": "c"}', b"\xff"])
+@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b'{"active": "c"}', b"\xff", b"x" * 70000])
 def test_a_record_that_cannot_be_used_is_not_forgotten(
     root: Path, release: Callable[[int], Path], content: bytes
 ) -> None:
@@ -263,7 +271,7 @@ def test_what_is_not_installed_is_said(root: Path, release: Callable[[int], Path
 def test_a_lie_about_an_engine_is_no_reason_to_fall_back(root: Path, release: Callable[[int], Path]) -> None:
     for number in (1, 2):
         install(release(number), root)
-        running(root)
+        proved(root)
     with pytest.raises(UsageError):
         start(root, engine="conjured")
     assert running(root)[:2] == (2, "b")
@@ -275,6 +283,7 @@ def test_where_bundles_are_installed(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "device.toml").write_text('[install]\nroot = "var"\n', encoding="utf-8")
     monkeypatch.setenv(DEVICE_VARIABLE, str(tmp_path / "device.toml"))
     assert install_root() == tmp_path / "var"
+    monkeypatch.delenv(DEVICE_VARIABLE)
     assert install_root(tmp_path / "named") == tmp_path / "named"
 
 

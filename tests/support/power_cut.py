@@ -15,8 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
-from physedge_runtime.install import install, start
+from physedge_runtime.install import install, update_good
 from physedge_runtime.slots import read_state
+from physedge_runtime.starting import start
 
 CHANGES = ("open", "mkdir", "chmod", "fsync", "replace", "unlink", "remove", "rename")
 
@@ -78,6 +79,7 @@ def cut_at(number: int, note: Path) -> None:
 def started_release(root: Path) -> int:
     running = start(root, engine="fake")
     running.net.close()
+    update_good(root, running.bundle.manifest.spec.name, sha256=running.bundle.sha256)
     return running.bundle.manifest.release
 
 
@@ -101,7 +103,7 @@ def main(folder: Path) -> None:
         if code == 0:
             break
         assert code == 137, code
-        state = read_state(next(root.iterdir()))
+        state = read_state(next(path for path in root.iterdir() if path.is_dir()))
         left = {"cut": note.read_text(), "named": state.slots[state.active].release if state.active else None}
         left["runs"] = started_release(root)
         install(folder / "2.physedge", root, engine="fake")

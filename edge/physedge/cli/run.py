@@ -160,7 +160,7 @@ def run(
         for one in sources:  # first: a missing camera should not wait for a network
             one.open()
             stack.callback(one.close)
-        opened, ready, sentence = open_chosen(
+        opened = open_chosen(
             OpenRequest(
                 bundle=bundle,
                 installed=installed,
@@ -175,11 +175,14 @@ def run(
                 prepare=engine_builder(engine, precision) if build_if_missing else None,
             )
         )
-        note(sentence)
-        net = stack.enter_context(ready)
+        note(opened.sentence)
+        net, read = stack.enter_context(opened.net), opened.bundle
         if net.computes_as_exported is False:
             note("the graph computes here otherwise than at export: physedge verify --data DIR judges it here")
-        note(f"{opened.manifest.spec.name}, verdict {opened.manifest.verdict}, {opened.trust}, on {net.engine}")
+        note(f"{read.manifest.spec.name}, verdict {read.manifest.verdict}, {net.bundle_trust}, on {net.engine}")
+        live = [number for number, one in enumerate(sources) if one.info.live]
+        if opened.trial is not None and live:
+            opened_sinks[live[0]].append(opened.trial.sink)
         answering = net if len(sources) == 1 else SharedNet(net)
         streams = []
         for one, called, into, recording in zip(sources, names, opened_sinks, recordings, strict=True):
@@ -210,9 +213,11 @@ def run(
         title = [f"{summary.name}:"] if len(summaries) > 1 else []
         wrote = [f"wrote {one_line(str(path))}" for path in running.written]
         say(*title, *summary.lines(), *wrote, json_output=json_output)
-    told = {"bundle": str(opened.path), "bundle_sha256": opened.sha256, "bundle_trust": opened.trust}
+    told = {"bundle": str(read.path), "bundle_sha256": read.sha256, "bundle_trust": net.bundle_trust}
     if ending.error is not None:
         raise ending.error
+    if opened.trial is not None:
+        opened.trial.ended_in_order()
     if len(summaries) == 1:
         emit({**summaries[0].to_dict(), **told}, json_output)
     else:
