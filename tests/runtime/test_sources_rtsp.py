@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.server
 import subprocess
 import threading
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clips import X264, encode
+from clips import X264, encode, number_in, woven
 from debian import program, skip_or_fail
 from lossy_proxy import lossy_proxy
 from stream_fakes import FakeNet, stream_threads
@@ -88,3 +89,50 @@ def test_packets_that_are_lost_on_the_way_are_counted_and_their_pictures_not_ans
     assert all(item.result is None or item.result.trust.state is TrustState.DOUBTFUL for item in doubtful)
     assert sum(event.kind is EventKind.DAMAGE for event in events) == 1
     assert [item.damage for item in shown][-1]["pictures"] >= 2
+
+
+class Encoder(http.server.BaseHTTPRequestHandler):
+    """An encoder box: an MPEG transport stream at its own speed, for as long as somebody watches."""
+
+    film: Path
+    seconds: float
+
+    def do_GET(self) -> None:
+        content, at = self.film.read_bytes(), 0
+        self.send_response(200)
+        self.send_header("Content-Type", "video/mp2t")
+        self.end_headers()
+        began = time.monotonic()
+        try:
+            while at < len(content):
+                due = int((time.monotonic() - began) / self.seconds * len(content)) // 188 * 188
+                self.wfile.write(content[at : max(due, at)])
+                at = max(due, at)
+                threading.Event().wait(0.01)
+        except OSError:
+            return
+
+    def log_message(self, format: str, *args: object) -> None: ...  # noqa: A002
+
+
+def test_an_interlaced_transport_stream_over_http_is_deinterlaced(tmp_path: Path) -> None:
+    """As an endoscope's 1080i output comes out of an encoder box."""
+    options = (*X264, "-g", "25", "-flags", "+ildct+ilme", "-x264opts", "tff=1")
+    Encoder.film, Encoder.seconds = encode(tmp_path / "i.ts", woven(100), *options), 4.0
+    sink, events = CollectingSink(), list[StreamEvent]()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Encoder) as server:
+        server.daemon_threads = True
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        url = f"http://127.0.0.1:{server.server_port}/live.ts"
+        with stream(FakeNet(), url, sinks=[sink], max_age_ms=5000, on_event=events.append) as running:
+            until(lambda: running.summary().answers > 15)
+        server.shutdown()
+        serving.join()
+    shown = [item.frame for item in sink.items if item.frame is not None]
+    numbers = [number_in(frame.pixels) for frame in shown]
+    assert numbers == sorted(set(numbers)), "none twice"
+    assert [frame.frame_id for frame in shown] == numbers, "each under its own number"
+    assert numbers[0] < 25
+    assert any(event.text == "interlaced video, deinterlaced (bwdif)" for event in events)
+    assert stream_threads() == []

@@ -159,6 +159,18 @@ def test_a_file_at_its_own_speed_keeps_its_times(tmp_path: Path) -> None:
     assert stamps == [ms * MS for ms in EXPECTED_MS]
 
 
+def test_a_pause_in_a_clip_is_no_jump_of_a_clock(tmp_path: Path) -> None:
+    times = r"settb=1/1000,setpts=40*N+if(gte(N\,5)\,60000)"
+    clip = encode(tmp_path / "paused.mkv", counted(10), "-vf", times, "-fps_mode", "vfr", *X264)
+    events: list[StreamEvent] = []
+    with stream(FakeNet(), clip, on_event=events.append) as running:
+        positions = [result.position_ns for result in running]
+        summary = running.summary()
+    assert positions[5] == 60_200 * MS
+    assert [event for event in events if event.kind is EventKind.CLOCK] == []
+    assert summary.source_lag_ms == 0
+
+
 def test_a_clip_whose_clock_is_set_anew_goes_on_at_its_period() -> None:
     class Jumping:
         info = VideoFileSource(Path("none")).info

@@ -18,6 +18,7 @@ URL_SCHEMES = ("http", "https", "rtsp", "rtsps")
 _OPEN_TIMEOUT_MS = 3000
 _READ_TIMEOUT_MS = 1000
 _OPTIONS = {
+    "fpsprobesize": "0",  # counting pictures for a rate would hold the first ones back for seconds
     "rtsp_flags": "prefer_tcp",  # else a packet that the network loses is a hole in the picture
     # No files: who answers is a stranger.
     "protocol_whitelist": "http,https,httpproxy,rtsp,rtp,udp,tcp,tls,crypto,data",
@@ -58,9 +59,8 @@ class UrlSource:
     @property
     def info(self) -> SourceInfo:
         """Live; named by scheme, host and port alone."""
-        period_ns = None if self._decoder is None else self._decoder.period_ns
         notes = tuple(self._notes if self._decoder is None else self._decoder.notes)
-        return SourceInfo(name=self._name, live=True, period_ns=period_ns, damage=dict(self._damage()), notes=notes)
+        return SourceInfo(name=self._name, live=True, damage=dict(self._damage()), notes=notes)
 
     def deinterlace_by(self, how: Deinterlace) -> None:
         """Say what is done with interlaced pictures, before it is opened."""

@@ -77,7 +77,7 @@ class StreamCore:
         self.captured = 0
         self.damage: Mapping[str, int] = MappingProxyType({})
         self._slot: FrameSlot[_Held] = FrameSlot(policy)
-        self._source_clock = SourceClock()
+        self._source_clock, self._has_frame_clock = SourceClock(), health.frame_clock
         self._engine = engine
         self._area = AreaWatch(area_limit) if area_limit is not None else None
         self._other_drops: Counter[DropCause] = Counter()
@@ -138,7 +138,8 @@ class StreamCore:
         self._last_captured_ns = frame.captured_ns
         if frame.part != self._stamped_part:  # each part of a file counts from 0
             self._source_clock, self._stamped_part = SourceClock(), frame.part
-        jump = self._source_clock.check(frame.source_stamp_ns, frame.captured_ns)
+        # The times of a clip that waits for us say nothing about our clock.
+        jump = self._source_clock.check(frame.source_stamp_ns, frame.captured_ns) if self._has_frame_clock else ""
         if jump:
             self._say(now_ns, EventKind.CLOCK, jump)
         self.health.frame(now_ns, look, frozen_by_operator=frame.frozen_by_operator)

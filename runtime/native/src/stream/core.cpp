@@ -80,7 +80,9 @@ void physedge_stream::frame(const physedge_stream_frame& given, const physedge_l
     number(held.frame, now_ns);
     last_captured_ns_ = held.frame.captured_ns;
     double forward_ms = 0;
-    if (given.has_source_stamp != 0 && source_clock_.check(given.source_stamp_ns, held.frame.captured_ns, forward_ms)) {
+    // The times of a clip that waits for us say nothing about our clock.
+    bool is_checked = options_.frame_clock != 0 && given.has_source_stamp != 0;
+    if (is_checked && source_clock_.check(given.source_stamp_ns, held.frame.captured_ns, forward_ms)) {
         char text[160];
         std::snprintf(text, sizeof text, "the source's own clock jumped by %+.0f ms against ours; synchronised anew", forward_ms);
         log_.say(now_ns, PHYSEDGE_EVENT_CLOCK, text);
