@@ -8,6 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,17 @@ def test_one_address_may_not_take_every_connection(few: ServeSink) -> None:
     finally:
         for connection in holding:
             connection.close()
+
+
+def test_connections_are_counted_in_all(few: ServeSink) -> None:
+    port = int(few.url.rstrip("/").rpartition(":")[2])
+    with ExitStack() as stack:
+        for peer in ("127.0.0.1", "127.0.0.2"):
+            for _ in range(4):
+                stack.enter_context(socket.create_connection(("127.0.0.1", port), 20, source_address=(peer, 0)))
+        with socket.create_connection(("127.0.0.1", port), 20, source_address=("127.0.0.3", 0)) as one_more:
+            assert one_more.recv(4096).startswith(b"HTTP/1.1 503 ")
+    until(lambda: is_served(few))
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,16 @@ def test_an_answer_that_became_too_old_is_not_said_to_be_as_old_as_it_was_then(l
     assert live.text("found") == "no answer is shown"
 
 
+def test_a_stream_that_stops_without_a_word_is_not_called_live(live: Browser, sink: ServeSink) -> None:
+    """As where the stream's threads hang while the page's server goes on."""
+    live.reads("state", "NO CONNECTION")
+    live.reads("sentence", "its stream has stopped")
+    until(lambda: live.is_struck)
+    assert live.text("rate") == "–" and live.text("found") == "no answer is shown"
+    sink.write(shown(2))
+    live.reads("state", "LIVE")
+
+
 def test_a_file_is_not_called_live(browser: Browser) -> None:
     sink = ServeSink("127.0.0.1", 0)
     sink.open(replace(INFO, live=False))
@@ -263,6 +273,14 @@ def test_a_loss_sounds_until_it_is_muted(live: Browser, sink: ServeSink) -> None
     until(lambda: int(live.run("return window.beeps")) > before)
 
 
+def test_the_first_touch_lets_it_sound_and_does_not_mute_it(browser: Browser, sink: ServeSink) -> None:
+    sink.write(shown(1))
+    browser.get(sink.url)
+    browser.reads("sound", "Touch for sound")
+    browser.click("sound")
+    browser.reads("sound", "Sound is on")
+
+
 def test_the_screen_stays_awake_where_the_browser_allows_it(live: Browser) -> None:
     live.reads("awake", "Screen stays awake")
     live.press("w")
@@ -295,6 +313,37 @@ def test_the_page_is_read_out_and_every_colour_has_its_word(live: Browser, sink:
     until(lambda: str(live.run(role, "picture", "aria-label")).startswith("LOST"))
     unnamed = "return [...document.querySelectorAll('button')].filter(one => !one.textContent.trim()).length"
     assert live.run(unnamed) == 0
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_axe_finds_no_barrier_in_any_state(live: Browser, sink: ServeSink, width: int) -> None:
+    axe = pytest.importorskip("axe_core_python.selenium", reason="axe-core-python is not installed").Axe()
+    live.resize(width, 800)
+    doubt = Trust(state=TrustState.DOUBTFUL, reason="ring entropy", signals={"ring_entropy": 0.7})
+    doubtful = replace(shown(2), trust=doubt, result=replace(answer_to(shown(2).frame), trust=doubt))  # type: ignore[arg-type]
+    lost = unfit(Signal.LOST, "the cable was pulled")
+    for item, word in (
+        (shown(2), "LIVE"),
+        (doubtful, "Doubtful"),
+        (lost, "LOST"),
+        (safe_state(with_picture=True), "SAFE"),
+    ):
+        sink.write(item)
+        live.reads("sentence" if word == "Doubtful" else "state", word)
+        found = axe.run(live.driver)["violations"]
+        assert [(one["id"], [node["target"] for node in one["nodes"]]) for one in found] == [], word
+
+
+def test_the_page_shows_the_streams_name(browser: Browser) -> None:
+    sink = ServeSink("127.0.0.1", 0)
+    sink.open(replace(INFO, name="Theatre 2"))
+    sink.write(shown(1))
+    try:
+        browser.get(sink.url)
+        browser.reads("name", "Theatre 2")
+        until(lambda: browser.driver.title == "LIVE · Theatre 2 · physedge")
+    finally:
+        sink.close()
 
 
 @pytest.mark.parametrize(("width", "height"), [(360, 640), (768, 1024), (1280, 800), (2560, 1440)])

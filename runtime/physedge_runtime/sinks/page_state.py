@@ -27,6 +27,7 @@ class PageState:
     Attributes:
         run: Names this run of the program: a page that meets another name knows that numbers start anew.
         number: Of the newest thing, counted from 1.
+        has_ended: Nothing more will come.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -40,7 +41,7 @@ class PageState:
         self._described: dict[str, Any] = {}
         self._answered_s: deque[float] = deque(maxlen=512)
         self._pictures = self._answers = 0
-        self._has_ended = False
+        self.has_ended = False
         self._jpegs: dict[bool, tuple[int, bytes]] = {}
 
     def put(self, item: StreamedFrame, described: dict[str, Any]) -> None:
@@ -59,7 +60,7 @@ class PageState:
     def end(self) -> None:
         """The stream is over; pages are told."""
         with self._lock:
-            self._has_ended = True
+            self.has_ended = True
 
     def view(self, draw: Draw, plain: bool) -> tuple[dict[str, Any], bytes]:
         """The state and the picture it belongs to, as JPEG; drawn once, however many browsers look on.
@@ -91,5 +92,5 @@ class PageState:
             "pictures": self._pictures,
             "answers": self._answers,
             "answers_per_s": len(self._answered_s) / _RATE_WINDOW_S,
-            "ended": self._has_ended,
+            "ended": self.has_ended,
         }

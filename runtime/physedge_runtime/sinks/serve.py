@@ -259,7 +259,7 @@ class ServeSink:
             return refusal
         after_text = request.query_params.get("after", "0")
         after = int(after_text) if after_text.isascii() and after_text.isdecimal() and len(after_text) < 16 else 0
-        if self._state.number <= after and self._pulse is not None:
+        if self._state.number <= after and not self._state.has_ended and self._pulse is not None:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._pulse.wait(), _LONGEST_WAIT_S)
         is_new = self._state.number > after

@@ -22,7 +22,10 @@ export function toggleFull() {
 }
 
 export async function toggleAwake() {
-  if (wake) { await wake.release(); return; }
+  if (wake) {
+    await wake.release();
+    return;
+  }
   await stayAwake();
 }
 
@@ -37,9 +40,12 @@ export async function stayAwake() {
   }
   try {
     wake = await navigator.wakeLock.request("screen");
-    wake.addEventListener("release", () => { wake = null; showAwake(); });
+    wake.addEventListener("release", () => {
+      wake = null;
+      showAwake();
+    });
   } catch {
-    wake = null;  // a battery that runs low, or a page in the background
+    wake = null; // a battery that runs low, or a page in the background
   }
   showAwake();
 }
@@ -55,9 +61,12 @@ export function setUpControls(actions) {
   addEventListener("keydown", event => {
     if (event.ctrlKey || event.altKey || event.metaKey || event.repeat) return;
     const key = event.key === " " ? "space" : event.key.toLowerCase();
-    if (key === "space" && event.target instanceof HTMLButtonElement) return;  // presses that button
+    if (key === "space" && event.target instanceof HTMLButtonElement) return; // presses that button
     const act = keys.get(key);
-    if (act) { event.preventDefault(); act(); }
+    if (act) {
+      event.preventDefault();
+      act();
+    }
   });
   document.addEventListener("fullscreenchange", () => {
     press("full", document.fullscreenElement !== null);
@@ -67,6 +76,8 @@ export function setUpControls(actions) {
     $("full").disabled = true;
     $("full").title = "This browser shows no page in full screen: add it to the home screen instead";
   }
-  document.addEventListener("visibilitychange", () => { if (!document.hidden && !wake) stayAwake(); });
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden && !wake) stayAwake();
+  });
   stayAwake();
 }

@@ -1,14 +1,23 @@
 // The legend: every class with its colour, its name and what was found of it, in words and figures.
 
 const PARAMETERS = new Map([
-  ["D_mm2_per_day", ["D", " mm²/day"]], ["rho_per_day", ["rho", "/day"]], ["front_width_mm", ["sqrt(D/rho)", " mm"]],
-  ["mass_fraction", ["mass, share of the slice", ""]], ["foci_count", ["foci", ""]],
+  ["D_mm2_per_day", ["D", " mm²/day"]],
+  ["rho_per_day", ["rho", "/day"]],
+  ["front_width_mm", ["sqrt(D/rho)", " mm"]],
+  ["mass_fraction", ["mass, share of the slice", ""]],
+  ["foci_count", ["foci", ""]],
 ]);
-const DENSITY = [["white line", "first day: density one half", "#ebebeb"], ["orange line", "last day: density one half", "#e69f00"]];
-const SCALE = [["red", "more conductive", "#c83c3c"], ["blue", "less conductive", "#286ebe"]];
+const DENSITY = [
+  ["white line", "first day: density one half", "#ebebeb"],
+  ["orange line", "last day: density one half", "#e69f00"],
+];
+const SCALE = [
+  ["red", "more conductive", "#c83c3c"],
+  ["blue", "less conductive", "#286ebe"],
+];
 
-const figure = value => value === null || value === undefined ? "–" : Number(value).toPrecision(3);
-const own = (table, name) => Object.hasOwn(table, name) ? table[name] : undefined;
+const figure = value => (value === null || value === undefined ? "–" : Number(value).toPrecision(3));
+const own = (table, name) => (Object.hasOwn(table, name) ? table[name] : undefined);
 
 // Rows of [name, value, colour]. Without an answer the classes stay, so that the reader knows what is looked for.
 export function foundIn(answer, stream) {
@@ -51,12 +60,15 @@ function reconstructed(answer, stream) {
   const unit = answer.unit && answer.unit !== "1" ? " " + answer.unit : "";
   // Beside the larger end of the scale, what is next to nothing is nothing.
   const end = Math.max(Math.abs(answer.smallest), Math.abs(answer.largest));
-  const value = one => one !== null && Math.abs(one) < 1e-4 * end ? "0" + unit : figure(one) + unit;
-  const values = [["smallest", value(answer.smallest)], ["largest", value(answer.largest)]];
+  const value = one => (one !== null && Math.abs(one) < 1e-4 * end ? "0" + unit : figure(one) + unit);
+  const values = [
+    ["smallest", value(answer.smallest)],
+    ["largest", value(answer.largest)],
+  ];
   return stream.voltages ? [...SCALE, ...values] : values;
 }
 
 // The same in one line, for who cannot see the picture.
 export function spoken(entries) {
-  return entries.map(([name, value]) => value ? `${name}: ${value}` : name).join(", ");
+  return entries.map(([name, value]) => (value ? `${name}: ${value}` : name)).join(", ");
 }

@@ -2,36 +2,55 @@
 
 import { drawAges, forgetAges, noteAge } from "./ages.js";
 import { press, setUpControls, toggleAwake, toggleEngineer, toggleFull } from "./controls.js";
+import { showAge, showFigures, showRuns } from "./engineer.js";
 import { foundIn, spoken } from "./found.js";
 import { saveSnapshot, showPicture } from "./picture.js";
 import { read } from "./reading.js";
 import { alarm, allowSound, toggleSound } from "./sound.js";
-import { $, ms, plain, rows, seconds, show, time, write } from "./text.js";
+import { $, plain, rows, seconds, show, time, write } from "./text.js";
 
-const SILENCE_MS = 1200, PATIENCE_MS = 3000, RETRY_MS = 300, NOTICE_MS = 60000;
-const STAGES = [["queue", "#8b949e"], ["preprocess", "#3cc8e9"], ["inference", "#e3a008"], ["postprocess", "#b083f0"]];
+const SILENCE_MS = 1200; // without a message
+const STOPPED_MS = 5000; // without anything new from the stream
+const PATIENCE_MS = 3000; // with one request
+const RETRY_MS = 300;
+const NOTICE_MS = 60000;
 const token = new URLSearchParams(location.search).get("token");
-const secret = token === null ? "" : "&token=" + encodeURIComponent(token);  // for browsers that keep no cookies
+const secret = token === null ? "" : "&token=" + encodeURIComponent(token); // for browsers that keep no cookies
 
 let stream = { source: "", classes: [], class_colours: [], live: true, max_age_ms: null };
-let state = null, shown = null, link = "waiting", heard = performance.now(), after = 0, version = "";
-let shownAge = 0, shownAt = 0, lastGood = null, pausedAt = null, hasOutline = true, noticeAt = 0, wishes = 0;
+let link = "waiting"; // see reading.js
+let heard = performance.now();
+let state = null; // what the device said last
+let after = 0; // its number
+let version = ""; // of the page's files
+let wishes = 0; // how often another picture was asked for
+let shown = null; // what was said with the picture on show
+let shownAge = 0;
+let shownAt = 0;
+let lastGood = null;
+let pausedAt = null;
+let hasOutline = true;
+let noticeAt = 0;
 
-const name = () => plain(stream.name || stream.source || "physedge");
+const pause = time_ms => new Promise(resume => setTimeout(resume, time_ms));
+const name = () => plain(stream.stream || stream.source || "physedge");
 
 async function listen() {
   for (;;) {
     try {
       if (state === null) await learn();
-      const asked = wishes, answer = await ask(`next?after=${after}${hasOutline ? "" : "&plain=1"}`);
-      if (asked !== wishes) continue;  // what was asked for meanwhile is another picture
+      const asked = wishes;
+      const answer = await ask(`next?after=${after}${hasOutline ? "" : "&plain=1"}`);
       const told = JSON.parse(answer.headers.get("X-Physedge"));
-      if (told.run !== stream.run) { await startAnew(); continue; }
-      const isPicture = answer.status === 200 && pausedAt === null;
-      if (isPicture) await showPicture(await answer.blob());
-      take(told, isPicture);
+      if (told.run !== stream.run) {
+        await startAnew();
+        continue;
+      }
+      const picture = answer.status === 200 ? await createImageBitmap(await answer.blob()) : null;
+      if (asked === wishes) take(told, picture); // else another picture was asked for meanwhile
+      if (told.ended) await pause(RETRY_MS);
     } catch {
-      await new Promise(resume => setTimeout(resume, RETRY_MS));
+      await pause(RETRY_MS);
     }
   }
 }
@@ -47,20 +66,27 @@ async function ask(path) {
   return answer;
 }
 
+// A device that answers while its stream says nothing has stopped, whatever it said last.
+function linkNow() {
+  const limit_ms = Math.max(STOPPED_MS, 3 * (stream.period_ms || 0));
+  const isStopped = stream.live && state !== null && state.signal === "LIVE" && performance.now() - shownAt > limit_ms;
+  return link === "heard" && isStopped ? "stopped" : link;
+}
+
 async function learn() {
   const about = await (await ask("about?")).json();
-  if (version && about.page !== version) location.reload();  // the program is another one than this page's
+  if (version && about.page !== version) location.reload(); // the program is another one than this page's
   version = about.page;
   stream = about;
   write("name", name());
-  rows("runs", [["source", stream.source], ["network", stream.bundle || "–"], ["signed by", stream.bundle_trust || "–"],
-    ["engine", stream.engine]]);
+  showRuns(stream);
 }
 
 // Another run of the program: its numbers begin at 1, and what this page knows is of the one before.
 async function startAnew() {
   const isRestart = state !== null;
-  state = null; after = 0;
+  state = null;
+  after = 0;
   forgetAges();
   await learn();
   link = "waiting";
@@ -72,29 +98,42 @@ async function startAnew() {
   }
 }
 
-function take(told, isPicture) {
+// Nothing waits in here: what is written changes together with the picture.
+function take(told, picture) {
   heard = performance.now();
   link = "heard";
   const isNew = told.number !== after || state === null || told.ended !== state.ended;
   state = told;
   if (!isNew) return;
   after = told.number;
+  if (picture && pausedAt === null) showPicture(picture);
   if (told.kind === "frame") noteAge(told.age_ms, told.withdrawn === null);
-  shownAge = told.age_ms ?? 0; shownAt = performance.now();
+  shownAge = told.age_ms ?? 0;
+  shownAt = performance.now();
   if (pausedAt === null || shown === null) shown = told;
   if (told.signal === "LIVE") lastGood = new Date();
   render();
 }
 
 // A paused picture keeps the answer that is drawn on it; else the answer must still hold.
-const answerOnShow = said => shown !== null && (said.answers || pausedAt !== null) ? shown.answer ?? null : null;
+const answerOnShow = said => (shown !== null && (said.answers || pausedAt !== null) ? (shown.answer ?? null) : null);
 
 // Everything that is said, from what is known now; figures that no longer hold are not shown.
 function render() {
-  const said = read(state, stream, link), answer = answerOnShow(said);
-  document.body.className = [said.isStruck ? "struck" : "", said.word === "STALE" ? "stale" : "", said.level, pausedAt ? "pausing" : "",
-    said.word === "SAFE STATE" ? "safe" : "", answer && shown.trust && shown.trust.state !== "ok" ? "doubtful" : "",
-    $("engineer").hidden ? "" : "engineering", document.fullscreenElement ? "full" : ""].filter(Boolean).join(" ");
+  const said = read(state, stream, linkNow());
+  const answer = answerOnShow(said);
+  document.body.className = [
+    said.isStruck ? "struck" : "",
+    said.word === "STALE" ? "stale" : "",
+    said.level,
+    pausedAt ? "pausing" : "",
+    said.word === "SAFE STATE" ? "safe" : "",
+    answer && shown.trust && shown.trust.state !== "ok" ? "doubtful" : "",
+    $("engineer").hidden ? "" : "engineering",
+    document.fullscreenElement ? "full" : "",
+  ]
+    .filter(Boolean)
+    .join(" ");
   write("state", said.word);
   write("sentence", said.sentence);
   write("reason", said.reason);
@@ -106,45 +145,21 @@ function render() {
   const found = foundIn(answer, stream);
   rows("found", found);
   write("note", answer && answer.note ? answer.note : "");
-  $("picture").setAttribute("aria-label", pausedAt ? `Paused picture. ${spoken(found)}` : `${said.word}. ${spoken(found)}`);
-  renderEngineer(said, answer);
-  alarm(said.alarms);
-}
-
-function renderEngineer(said, answer) {
-  showAge(said);
-  write("rate", said.answers ? state.answers_per_s.toFixed(1) : "–");
+  $("picture").setAttribute(
+    "aria-label",
+    pausedAt ? `Paused picture. ${spoken(found)}` : `${said.word}. ${spoken(found)}`,
+  );
+  renderAge(said);
   const isHeard = link === "heard" && state !== null && state.signal !== undefined;
-  const drops = isHeard ? Object.entries(state.drops) : [];
-  write("dropped", isHeard ? drops.reduce((sum, [, count]) => sum + count, 0) : "–");
-  write("number", isHeard && state.frame_id !== null && said.answers ? state.frame_id : "–");
-  show("dropsection", drops.length > 0);
-  rows("drops", drops.map(([cause, count]) => [cause.replaceAll("_", " "), count]));
-  const trust = answer ? shown.trust : null, signals = trust ? Object.entries(trust.signals) : [];
-  const place = signal => Object.hasOwn(trust.places, signal) ? " " + trust.places[signal] : "";
-  show("signalsection", signals.length > 0);
-  rows("signals", signals.map(([signal, value]) =>
-    [signal.replaceAll("_", " ") + place(signal), value === null ? "–" : value.toPrecision(3)]));
-  const stages = said.answers && state.stages;
-  show("stagesection", Boolean(stages));
-  if (stages) renderStages(stages);
+  showFigures({ said, state, trust: answer ? shown.trust : null, isHeard });
+  alarm(said.alarms && stream.live);
 }
 
-function renderStages(stages) {
-  const times = STAGES.map(([stage, colour]) => [stage, Math.max(0, stages[stage + "_ms"] || 0), colour]);
-  const total = times.reduce((sum, [, taken]) => sum + taken, 0) || 1;
-  $("bar").replaceChildren(...times.map(([, taken, colour]) => {
-    const part = document.createElement("i");
-    part.style.width = 100 * taken / total + "%"; part.style.background = colour;
-    return part;
-  }));
-  rows("stages", times.map(([stage, taken, colour]) => [stage, ms(taken), colour]));
-}
-
-function showAge(said) {
-  const age = shownAge + (said.isOld || performance.now() - shownAt > 250 ? performance.now() - shownAt : 0);
-  write("age", said.ages && shownAt && pausedAt === null ? ms(age) : "–");
-  $("age").className = said.ages && stream.max_age_ms && age > stream.max_age_ms ? "bad" : "";
+// How old the picture on show is by now; "–" where nobody knows, or where it says nothing.
+function renderAge(said) {
+  const quiet_ms = performance.now() - shownAt;
+  const age_ms = shownAge + (said.isOld || quiet_ms > 250 ? quiet_ms : 0);
+  showAge(said.ages && shownAt && pausedAt === null ? age_ms : null, stream.max_age_ms);
 }
 
 function watch() {
@@ -154,11 +169,12 @@ function watch() {
   write("printed", `${name()} · ${now.toLocaleDateString("en-GB", { dateStyle: "long" })}, ${time(now)}`);
   if (pausedAt) write("pausedtext", `since ${time(pausedAt)} (${seconds(now - pausedAt)}): the camera goes on`);
   if (performance.now() - heard > SILENCE_MS && (link === "heard" || link === "waiting")) link = "silent";
-  if (link !== "heard") render();
-  else if (state) showAge(read(state, stream, link));
-  if (!$("notice").hidden && (link !== "heard" && link !== "waiting" || performance.now() - noticeAt > NOTICE_MS)) show("notice", false);
+  if (linkNow() !== "heard") render();
+  else if (state) renderAge(read(state, stream, linkNow()));
+  if (!$("notice").hidden && ((link !== "heard" && link !== "waiting") || performance.now() - noticeAt > NOTICE_MS))
+    show("notice", false);
   if (!$("engineer").hidden) drawAges(stream.max_age_ms || 0);
-  alarm(read(state, stream, link).alarms);
+  alarm(read(state, stream, linkNow()).alarms && stream.live);
 }
 
 function togglePause() {
@@ -166,7 +182,10 @@ function togglePause() {
   press("pause", pausedAt !== null);
   $("pause").textContent = pausedAt ? "Go on" : "Pause";
   show("paused", pausedAt !== null);
-  if (pausedAt === null) { askAgain(); shown = state; }
+  if (pausedAt === null) {
+    askAgain();
+    shown = state;
+  }
   render();
 }
 
@@ -183,14 +202,21 @@ function askAgain() {
 }
 
 function snapshot() {
-  const said = read(state, stream, link);
+  const said = read(state, stream, linkNow());
   const paused = pausedAt ? `, paused at ${time(pausedAt)}` : "";
   const found = $("sentence").textContent || spoken(foundIn(answerOnShow(said), stream));
   saveSnapshot(name(), [`${name()} · ${said.word}${paused}`, found], said.isStruck && pausedAt === null);
 }
 
-setUpControls([["pause", "space", togglePause], ["outline", "o", toggleOutline], ["snapshot", "s", snapshot],
-  ["sound", "m", toggleSound], ["awake", "w", toggleAwake], ["full", "f", toggleFull], ["engineering", "e", toggleEngineer]]);
+setUpControls([
+  ["pause", "space", togglePause],
+  ["outline", "o", toggleOutline],
+  ["snapshot", "s", snapshot],
+  ["sound", "m", toggleSound],
+  ["awake", "w", toggleAwake],
+  ["full", "f", toggleFull],
+  ["engineering", "e", toggleEngineer],
+]);
 for (const touch of ["pointerdown", "keydown"]) addEventListener(touch, allowSound, { capture: true });
 setInterval(watch, 100);
 listen();

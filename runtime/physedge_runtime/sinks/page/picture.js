@@ -4,8 +4,8 @@ import { $, plain, time } from "./text.js";
 
 const BURNT_IN = "NOT FOR DIAGNOSIS";
 
-export async function showPicture(blob) {
-  const picture = await createImageBitmap(blob), canvas = $("picture");
+export function showPicture(picture) {
+  const canvas = $("picture");
   if (canvas.width !== picture.width || canvas.height !== picture.height) {
     canvas.width = picture.width;
     canvas.height = picture.height;
@@ -17,8 +17,10 @@ export async function showPicture(blob) {
 
 // Words in the pixels themselves: whoever cuts the strip below off still has them in the picture.
 function withWords(lines, isStruck) {
-  const picture = $("picture"), copy = document.createElement("canvas");
-  const row = Math.max(14, Math.round(picture.width / 36)), gap = Math.round(row * 0.5);
+  const picture = $("picture");
+  const copy = document.createElement("canvas");
+  const row = Math.max(14, Math.round(picture.width / 36));
+  const gap = Math.round(row * 0.5);
   copy.width = picture.width;
   copy.height = picture.height + lines.length * (row + gap) + gap;
   const context = copy.getContext("2d");
@@ -34,7 +36,9 @@ function withWords(lines, isStruck) {
   context.font = `${row}px system-ui, sans-serif`;
   context.textAlign = "left";
   context.fillStyle = "#fff";
-  lines.forEach((line, place) => context.fillText(line, gap, picture.height + (place + 1) * (row + gap), copy.width - 2 * gap));
+  lines.forEach((line, place) =>
+    context.fillText(line, gap, picture.height + (place + 1) * (row + gap), copy.width - 2 * gap),
+  );
   return copy;
 }
 
@@ -51,14 +55,16 @@ function strike(context, width, height) {
   context.strokeStyle = "#f0524f";
   context.lineWidth = Math.max(2, width / 160);
   context.beginPath();
-  context.moveTo(0, 0); context.lineTo(width, height);
-  context.moveTo(width, 0); context.lineTo(0, height);
+  context.moveTo(0, 0);
+  context.lineTo(width, height);
+  context.moveTo(width, 0);
+  context.lineTo(0, height);
   context.stroke();
 }
 
 export function saveSnapshot(name, lines, isStruck) {
   const now = new Date();
-  const day = `${now.getFullYear()}-${String(now.getMonth() + 1).padStart(2, "0")}-${String(now.getDate()).padStart(2, "0")}`;
+  const day = now.toLocaleDateString("sv-SE"); // 2026-01-31
   const copy = withWords([`${BURNT_IN} · ${day} ${time(now)}`, ...lines.map(plain)], isStruck);
   const file = name.replace(/[^A-Za-z0-9-]+/g, "_").slice(0, 60);
   copy.toBlob(blob => {

@@ -1,12 +1,17 @@
-// A sound while the picture or the device is lost. Browsers are silent until somebody has touched the page: that is said.
+// A sound while the picture or the device is lost.
+// Browsers are silent until somebody has touched the page: that is said.
 
 import { $ } from "./text.js";
 
 const EVERY_MS = 2500;
-let audio = null, isOn = true, isAlarming = false, beeped = -EVERY_MS;
+let audio = null;
+let isFirstTouch = false;
+let isOn = true;
+let isAlarming = false;
+let beeped = -EVERY_MS;
 
 export function toggleSound() {
-  if (isOn && audio && audio.state !== "running") { audio.resume(); return; }
+  if (isOn && isFirstTouch) return; // this touch is the one that let it sound
   isOn = !isOn;
   if (isOn) allowSound();
   showSound();
@@ -14,6 +19,7 @@ export function toggleSound() {
 
 // Called with every touch of the page, since the first one lets it sound.
 export function allowSound() {
+  isFirstTouch = audio === null;
   audio ??= new AudioContext();
   if (audio.state !== "running") audio.resume().then(showSound, showSound);
 }
@@ -29,7 +35,8 @@ export function alarm(isLost) {
 }
 
 function beep(at_s) {
-  const tone = audio.createOscillator(), volume = audio.createGain();
+  const tone = audio.createOscillator();
+  const volume = audio.createGain();
   tone.frequency.value = 660;
   volume.gain.setValueAtTime(0, at_s);
   volume.gain.linearRampToValueAtTime(0.25, at_s + 0.02);
@@ -41,7 +48,8 @@ function beep(at_s) {
 }
 
 function showSound() {
-  const button = $("sound"), canSound = audio !== null && audio.state === "running";
+  const button = $("sound");
+  const canSound = audio !== null && audio.state === "running";
   const words = !isOn ? "Sound is off" : !canSound ? "Touch for sound" : isAlarming ? "Mute" : "Sound is on";
   if (button.textContent !== words) button.textContent = words;
   button.setAttribute("aria-pressed", isOn && canSound);

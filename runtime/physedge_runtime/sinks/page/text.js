@@ -6,13 +6,17 @@ export const $ = id => document.getElementById(id);
 
 // Control characters, and those that turn the direction of writing, would let a name rearrange what stands around it.
 export function plain(value) {
-  const text = String(value).replace(/[\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]+/g, " ");
+  const text = String(value).replace(
+    /[\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]+/g,
+    " ",
+  );
   return text.length > LONGEST ? text.slice(0, LONGEST - 1) + "…" : text;
 }
 
 // Nothing is touched where nothing changed: a screen reader would read it again.
 export function write(id, value) {
-  const element = $(id), text = plain(value);
+  const element = $(id),
+    text = plain(value);
   if (element.textContent !== text) element.textContent = text;
 }
 
@@ -29,7 +33,9 @@ export function rows(id, entries) {
   written.set(id, contents);
   const body = document.createElement("tbody");
   for (const [name, value, colour] of entries) {
-    const row = document.createElement("tr"), left = document.createElement("th"), right = document.createElement("td");
+    const row = document.createElement("tr"),
+      left = document.createElement("th"),
+      right = document.createElement("td");
     left.scope = "row";
     if (colour) {
       const swatch = document.createElement("i");
