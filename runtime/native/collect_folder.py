@@ -23,7 +23,7 @@ OPENVINO = (
     "libtbb.so.*",
 )
 # From the system's packages; libstdc++ too, since a firmware image may carry an older one. ONNX Runtime is one library.
-LINKED = ("libexpat", "libsodium", "libz", "libstdc++", "libgcc_s", "libonnxruntime")
+LINKED = ("libsodium", "libz", "libstdc++", "libgcc_s", "libonnxruntime")
 
 
 def collect(build: Path, openvino: Path | None, folder: Path, bundle: Path | None = None) -> Path:

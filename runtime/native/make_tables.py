@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from physedge_runtime import graph_check, graph_nodes, graph_wire, ir, manifest_rules
+from physedge_runtime import graph_check, graph_nodes, graph_wire, ir, ir_spelling, manifest_rules
 from physedge_runtime.manifest import OLDEST_SCHEMA_VERSION, SCHEMA_VERSION, Manifest
 
 SOURCES = Path(__file__).parent / "src"
@@ -191,18 +191,28 @@ def ir_operators_text() -> str:
             _HEAD,
             f'constexpr std::string_view ir_mark = "{ir.MARK.decode()}";',
             f"constexpr std::uint64_t ir_most_elements = {ir.MOST_ELEMENTS};",
-            f"constexpr std::size_t ir_most_layers = {ir.MOST_LAYERS};",
             "constexpr std::pair<std::string_view, std::uint64_t> ir_bits[] = {",
             *(f'    {{"{name}", {bits}}},' for name, bits in sorted(ir._BITS.items())),
-            "};",
-            "constexpr std::string_view ir_elements[] = {  // sorted",
-            *names(ir._ELEMENTS),
             "};",
             "constexpr std::string_view ir_operators[] = {  // sorted",
             *names(ir.OPERATORS),
             "};",
             "",
         ]
+    )
+
+
+def ir_limits_text() -> str:
+    """Content of `ir_limits.inc`."""
+    limits = {
+        "layers": ir_spelling.MOST_LAYERS,
+        "ports": ir_spelling.MOST_PORTS,
+        "dims": ir_spelling.MOST_DIMS,
+        "value_bytes": ir_spelling.MOST_VALUE_BYTES,
+        "digits": ir_spelling.MOST_DIGITS,
+    }
+    return "\n".join(
+        [_HEAD, *(f"constexpr std::size_t ir_most_{name} = {value};" for name, value in limits.items()), ""]
     )
 
 
@@ -214,6 +224,7 @@ FILES = {
     "operators.inc": operators_text,
     "operator_schemas.inc": schemas_text,
     "ir_operators.inc": ir_operators_text,
+    "ir_limits.inc": ir_limits_text,
 }
 
 

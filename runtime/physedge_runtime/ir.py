@@ -2,9 +2,10 @@
 
 OpenVINO keeps a graph as XML and its constants in a file beside it. A bundle holds both in one entry, `NAME.ovir`: the
 mark `PEOVIR01`, the length of the XML as 8 bytes (little endian), the XML, the constants. As with ONNX, the engine's
-reader is given only graphs of which this is known: the XML is whole and has no document type and no entities; every
-operator is of a numbered standard set and on the list below (pure functions of tensors); every constant lies within
-the entry and has as many bytes as its shape says; no shape is beyond the limits.
+reader is given only graphs of which this is known: the XML is in the one spelling of `ir_spelling`; every operator is
+of a numbered standard set and on the list below (pure functions of tensors); every input is given by one output of the
+same type and shape before it; every constant has as many bytes as its shape says, and no byte is left over; no shape is
+beyond the limits.
 """
 
 from __future__ import annotations
@@ -12,15 +13,14 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from dataclasses import dataclass, field
-from xml.parsers import expat
 
 from physedge_runtime.errors import IntegrityError
+from physedge_runtime.graph_wire import NotAllowed, NotCanonical
+from physedge_runtime.ir_spelling import Layer, Net, read_net, spelled, whole_number, whole_numbers
 
 MARK = b"PEOVIR01"
 SUFFIX = ".ovir"
 MOST_ELEMENTS = 2**28
-MOST_LAYERS = 100_000
 _LENGTH_BYTES = 8
 
 _OPERATOR_NAMES = """
@@ -36,13 +36,20 @@ SoftSign Softmax SpaceToDepth Split Sqrt SquaredDifference Squeeze StridedSlice 
 Transpose Unsqueeze VariadicSplit
 """
 OPERATORS = frozenset(_OPERATOR_NAMES.split())
-_ELEMENTS = frozenset({"net", "layers", "layer", "data", "input", "output", "port", "dim", "edges", "edge", "rt_info"})
 _BITS = {"boolean": 8, "u1": 1, "u4": 4, "i4": 4, "u8": 8, "i8": 8, "u16": 16, "i16": 16, "f16": 16, "bf16": 16}
 _BITS |= {"u32": 32, "i32": 32, "f32": 32, "u64": 64, "i64": 64, "f64": 64}
 
 
+_CONSTANT_DATA = {"element_type", "offset", "shape", "size"}
+
+
 def pack_ir(xml: bytes, weights: bytes) -> bytes:
-    """The entry for a graph and its constants."""
+    """The entry for a graph and its constants as OpenVINO wrote them, in the one spelling."""
+    return packed(*spelled(xml, weights))
+
+
+def packed(xml: bytes, weights: bytes) -> bytes:
+    """The entry for a graph that is spelled already."""
     return MARK + len(xml).to_bytes(_LENGTH_BYTES, "little") + xml + weights
 
 
@@ -72,14 +79,31 @@ def check_ir(graph: bytes, *, origin: str) -> None:
         origin: Its name, for errors.
 
     Raises:
-        IntegrityError: The XML is not whole (`PE-BUNDLE-030`), has an operator (`PE-BUNDLE-032`) or an operator set
-            (`PE-BUNDLE-033`) that is not on the list, a shape or constant beyond the limits or beyond its data
-            (`PE-BUNDLE-034`), or a part that no deployed graph needs (`PE-BUNDLE-035`).
+        IntegrityError: The entry is not whole or has no layer (`PE-BUNDLE-030`), its XML is spelled otherwise than
+            physedge spells it or a byte of its constants belongs to none (`PE-BUNDLE-036`), it has an operator
+            (`PE-BUNDLE-032`) or an operator set (`PE-BUNDLE-033`) that is not on the list, or a shape or constant
+            beyond the limits or beyond its data (`PE-BUNDLE-034`).
     """
     xml, weights = unpack_ir(graph, origin=origin)
-    walked = _walked(xml, origin, len(weights))
-    if not walked.operators:
-        raise _refused("PE-BUNDLE-030", origin, "no layer", "a graph")
+    try:
+        net = read_net(xml)
+        if not net.layers:
+            raise _refused("PE-BUNDLE-030", origin, "no layer", "a graph")
+        end = 0
+        for layer in net.layers:
+            end = _check_layer(layer, end)
+        if end != len(weights):
+            raise NotCanonical(f"{len(weights)} bytes of constants, of which {end} belong to one")
+        _check_edges(net)
+    except NotCanonical as error:
+        raise IntegrityError(
+            "PE-BUNDLE-036",
+            found=f"{origin} is not in the form that physedge writes ({error})",
+            expected="plain elements, each spelled in one way",
+            next_step="export the network again with this physedge",
+        ) from error
+    except NotAllowed as error:
+        raise _refused(error.identifier, origin, error.found, error.expected) from error
 
 
 def ir_parts(graph: bytes) -> tuple[dict[str, int], dict[str, str]]:
@@ -89,120 +113,88 @@ def ir_parts(graph: bytes) -> tuple[dict[str, int], dict[str, str]]:
         graph: The entry, which `check_ir` has passed.
     """
     xml, weights = unpack_ir(graph)
-    walked = _walked(xml, "the graph", len(weights))
-    tensors = {
-        name: hashlib.sha256(weights[offset : offset + size]).hexdigest()
-        for name, (offset, size) in walked.constants.items()
-    }
-    return dict(sorted(walked.operators.items())), tensors
+    operators, tensors, end = Counter[str](), dict[str, str](), 0
+    for layer in read_net(xml).layers:
+        operators[layer.kind] += 1
+        if layer.kind == "Const":
+            start, end = end, end + int(layer.data["size"])
+            tensors[layer.name] = hashlib.sha256(weights[start:end]).hexdigest()
+    return dict(sorted(operators.items())), tensors
 
 
-@dataclass(slots=True)
-class _Walk:
-    """The state of one walk over the XML, element by element."""
-
-    origin: str
-    weights_bytes: int
-    operators: Counter[str] = field(default_factory=Counter)
-    constants: dict[str, tuple[int, int]] = field(default_factory=dict)
-    open_elements: list[str] = field(default_factory=list)
-    layer: dict[str, str] = field(default_factory=dict)
-    dims: list[int] = field(default_factory=list)
-    text: str = ""
-
-    def start(self, name: str, attributes: dict[str, str]) -> None:
-        """An element begins."""
-        self.text = ""
-        inside_notes = "rt_info" in self.open_elements
-        self.open_elements.append(name)
-        if inside_notes:
-            return
-        if name not in _ELEMENTS or (len(self.open_elements) == 1) != (name == "net"):
-            raise _refused("PE-BUNDLE-035", self.origin, f"the element {name!r}", "layers and edges of one plain graph")
-        if name == "layer":
-            self._layer(attributes)
-        elif name == "data" and self.layer.get("type") == "Const":
-            self._constant(attributes)
-        elif name == "port":
-            self.dims = []
-
-    def end(self, name: str) -> None:
-        """An element ends."""
-        self.open_elements.pop()
-        if name == "dim" and "rt_info" not in self.open_elements:
-            size = _whole(self.text)
-            if size is None:
-                raise _refused(
-                    "PE-BUNDLE-034", self.origin, f"the side {self.text[:40]!r} of a shape", "a whole number"
-                )
-            self.dims.append(size)
-            if math.prod(self.dims) > MOST_ELEMENTS:
-                raise _refused(
-                    "PE-BUNDLE-034", self.origin, f"a tensor of the shape {self.dims}", "one within the limits"
-                )
-
-    def _layer(self, attributes: dict[str, str]) -> None:
-        self.layer = attributes
-        kind, version = attributes.get("type", ""), attributes.get("version", "")
-        if kind not in OPERATORS:
-            raise _refused(
-                "PE-BUNDLE-032", self.origin, f"the operator {kind!r}", "operators that docs/security.md lists"
-            )
-        if not (version.startswith("opset") and version[5:].isdigit()):
-            raise _refused("PE-BUNDLE-033", self.origin, f"{kind!r} of the set {version!r}", "a standard operator set")
-        self.operators[kind] += 1
-        if self.operators.total() > MOST_LAYERS:
-            raise _refused("PE-BUNDLE-034", self.origin, f"more than {MOST_LAYERS} layers", "a graph within the limits")
-
-    def _constant(self, attributes: dict[str, str]) -> None:
-        sides = [_whole(side) for side in attributes.get("shape", "").split(",") if side.strip()]
-        offset, size = _whole(attributes.get("offset", "")), _whole(attributes.get("size", ""))
-        bits = _BITS.get(attributes.get("element_type", ""))
-        known = [side for side in sides if side is not None]
-        fits = (
-            offset is not None
-            and size is not None
-            and bits is not None
-            and len(known) == len(sides)
-            and math.prod(known) <= MOST_ELEMENTS
-            and size == (math.prod(known) * bits + 7) // 8
-            and offset + size <= self.weights_bytes
-        )
-        if not fits:
-            found = f"the constant {self.layer.get('name', '')[:60]!r} that is not in its data as its shape says"
-            raise _refused("PE-BUNDLE-034", self.origin, found, "the data that it names")
-        assert offset is not None
-        assert size is not None
-        self.constants[self.layer.get("name", "")] = (offset, size)
+def _check_layer(layer: Layer, end: int) -> int:
+    """Check one layer; gives where the constants end that were named so far."""
+    if layer.kind not in OPERATORS:
+        raise NotAllowed("PE-BUNDLE-032", f"the operator {layer.kind!r}", "operators that docs/security.md lists")
+    if not _is_standard(layer.version):
+        found = f"{layer.kind!r} of the set {layer.version!r}"
+        raise NotAllowed("PE-BUNDLE-033", found, "a standard operator set")
+    for port in (*layer.inputs, *layer.outputs):
+        _elements(port.dims)
+    is_end = layer.kind == "Result"
+    if (not layer.outputs) != is_end or (is_end and len(layer.inputs) != 1):
+        raise NotCanonical(f"{layer.kind} with other ports than it has")
+    if layer.kind not in ("Const", "Parameter"):
+        return end
+    if layer.inputs or len(layer.outputs) != 1:
+        raise NotCanonical(f"{layer.kind} with other ports than it has")
+    if whole_numbers(layer.data.get("shape", "")) != layer.outputs[0].dims:
+        raise NotAllowed("PE-BUNDLE-034", f"a {layer.kind} of another shape than its port's", "one shape")
+    if layer.kind == "Parameter":
+        return end
+    if set(layer.data) != _CONSTANT_DATA:
+        raise NotCanonical("a constant with other attributes than it has")
+    offset, size = (_whole(layer.data[key]) for key in ("offset", "size"))
+    bits = _BITS.get(layer.data["element_type"])
+    if bits is None or size != (_elements(layer.outputs[0].dims) * bits + 7) // 8:
+        raise NotAllowed("PE-BUNDLE-034", "a constant that is not in its data as its shape says", "the data it names")
+    if offset != end:
+        raise NotCanonical("a constant that does not lie behind the one before")
+    return end + size
 
 
-def _walked(xml: bytes, origin: str, weights_bytes: int) -> _Walk:
-    walk = _Walk(origin, weights_bytes)
+def _check_edges(net: Net) -> None:
+    """Every input of every layer has one edge, in their order, from an output that was there before."""
+    wanted = ((number, place) for number, layer in enumerate(net.layers) for place in range(len(layer.inputs)))
+    edges = iter(net.edges)
+    for to_layer, to_port in wanted:
+        edge = next(edges, None)
+        if edge is None or edge[2:] != (to_layer, to_port) or edge[0] >= to_layer:
+            raise NotCanonical(f"no edge to the input {to_port} of layer {to_layer} where it should stand")
+        giver = net.layers[edge[0]]
+        place = edge[1] - len(giver.inputs)
+        if not 0 <= place < len(giver.outputs):
+            raise NotCanonical(f"an edge from the port {edge[1]} of layer {edge[0]}, which is no output")
+        if giver.outputs[place] != net.layers[to_layer].inputs[to_port]:
+            raise NotAllowed("PE-BUNDLE-034", "an edge between two types or shapes", "one type and one shape")
+    if next(edges, None) is not None:
+        raise NotCanonical("an edge to no input")
 
-    def refuse_declaration(*_: object) -> None:
-        raise _refused("PE-BUNDLE-035", origin, "a document type or an entity", "plain elements")
 
-    def text(data: str) -> None:
-        walk.text += data[:64]
-
-    parser = expat.ParserCreate()
-    parser.StartElementHandler = walk.start
-    parser.EndElementHandler = walk.end
-    parser.CharacterDataHandler = text
-    parser.StartDoctypeDeclHandler = refuse_declaration
-    parser.EntityDeclHandler = refuse_declaration
-    parser.ProcessingInstructionHandler = refuse_declaration
+def _is_standard(version: str) -> bool:
+    """`opset` and a number."""
+    if not version.startswith("opset"):
+        return False
     try:
-        parser.Parse(xml, True)
-    except expat.ExpatError as error:
-        raise _refused("PE-BUNDLE-030", origin, f"broken XML ({error})", "a whole graph") from error
-    return walk
+        _whole(version[5:])
+    except NotCanonical:
+        return False
+    return True
 
 
-def _whole(text: str) -> int | None:
-    """A whole number of at most 18 digits, not negative; None where it is none."""
-    digits = text.strip()
-    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= 18 else None
+def _whole(text: str) -> int:
+    number, end = whole_number(text, 0)
+    if end != len(text):
+        raise NotCanonical("no whole number in its shortest form")
+    return number
+
+
+def _elements(dims: tuple[int, ...]) -> int:
+    elements = math.prod(dims)
+    if elements > MOST_ELEMENTS or any(side > MOST_ELEMENTS for side in dims):
+        shown = " x ".join(map(str, dims))
+        raise NotAllowed("PE-BUNDLE-034", f"a tensor of the shape {shown}", "a shape within the limits")
+    return elements
 
 
 def _refused(identifier: str, origin: str, found: str, expected: str) -> IntegrityError:

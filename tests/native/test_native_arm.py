@@ -15,7 +15,7 @@ from native_build import SOURCE, configure_and_build
 from physedge_runtime import load
 from physedge_runtime.results import Segmentation
 
-ARM_LIBRARIES = ("libsodium-dev", "libexpat1-dev", "zlib1g-dev")
+ARM_LIBRARIES = ("libsodium-dev", "zlib1g-dev")
 
 
 @pytest.mark.requirement("REQ-NATIVE-ARM")

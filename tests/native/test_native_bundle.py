@@ -31,11 +31,9 @@ from physedge_runtime.spec import SignalSpec
 from physedge_runtime.verdict import Verdict
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "runtime"))
-from test_ir import packed
-from test_ir import test_what_should_not_stand_in_it_is_refused as ir_test
+from test_ir import SPELLINGS as IR_SPELLINGS
+from test_ir import changed as changed_ir
 from test_malicious_bundles import GRAPHS, UNREADABLE
-
-IR_CASES = ir_test.pytestmark[0].args[1]
 
 
 @pytest.mark.requirement("REQ-NATIVE-DISTRUST")
@@ -56,8 +54,8 @@ def test_a_malicious_graph_is_refused_before_an_engine_sees_it(name: str, tmp_pa
 
 @pytest.mark.requirement("REQ-NATIVE-DISTRUST")
 def test_graphs_in_openvinos_form_are_judged_alike(tmp_path: Path, native: Native) -> None:
-    cases = [packed(), *(case[0] for case in IR_CASES)]
-    cases += [mutate(packed(), random.Random(seed)) for seed in range(150)]
+    cases = [changed_ir(), *(graph for graph, _ in IR_SPELLINGS.values())]
+    cases += [mutate(changed_ir(), random.Random(seed)) for seed in range(150)]
     manifest, contents = tiny_contents()
     for graph in cases:
         write_bundle(tmp_path / "x.physedge", manifest, {**contents, "model.onnx": graph})

@@ -30,7 +30,7 @@ from physedge_runtime.errors import EnvironmentFault, IntegrityError, PhysedgeEr
 from physedge_runtime.results import Segmentation
 
 HERE = Path(__file__).parent / "tensorrt_stand_in"
-SYSTEM_LIBRARIES = ("z", "expat", "sodium")
+SYSTEM_LIBRARIES = ("z", "sodium")
 FRAME_SHAPE, ANSWER_SHAPE = (1, SIDE_PX, SIDE_PX, 3), (1, 1, SIDE_PX, SIDE_PX)
 
 

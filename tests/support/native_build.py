@@ -29,7 +29,6 @@ HEADERS = {
     "nlohmann/json.hpp": "nlohmann-json3-dev",
     "sodium.h": "libsodium-dev",
     "toml++/toml.h": "libtomlplusplus-dev",
-    "expat.h": "libexpat1-dev",
     "zlib.h": "zlib1g-dev",
 }
 

@@ -27,7 +27,7 @@ FOUND = Path(__file__).parent / "corpus.tar.xz"
 def exhibits() -> list[tuple[int, bytes]]:
     """What each kind begins with."""
     from exhibits import entries, rebuilt
-    from test_ir import packed
+    from test_ir import SPELLINGS, changed
     from test_malicious_bundles import GRAPHS, UNREADABLE
     from tiny_network import tiny_graph
 
@@ -35,7 +35,7 @@ def exhibits() -> list[tuple[int, bytes]]:
     from physedge_runtime.keys import write_new_key
     from physedge_runtime.signing import file_signer, sign_bundle
 
-    found: list[tuple[int, bytes]] = [(GRAPH, tiny_graph()), (GRAPH, packed())]
+    found: list[tuple[int, bytes]] = [(GRAPH, tiny_graph()), (GRAPH, changed())]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         path = rebuilt(folder / "tiny.physedge")
@@ -47,6 +47,7 @@ def exhibits() -> list[tuple[int, bytes]]:
         for make, _ in UNREADABLE.values():
             data = make(folder / "x.physedge").read_bytes()
             found += [(BUNDLE, data), (ARCHIVE, data)]
+    found += [(GRAPH, graph) for graph, _ in SPELLINGS.values()]
     return found + [(GRAPH, make()) for make, _ in GRAPHS.values()]
 
 
