@@ -21,7 +21,7 @@ from physedge.deploy.choosing import ENTRY, choose_candidate, evidence, full_pre
 from physedge.deploy.judge import Court, Graph
 from physedge.deploy.progress import no_progress
 from physedge.deploy.report_page import write_page
-from physedge.deploy.worst_frames import coloured, worst_scores
+from physedge.deploy.worst_frames import WorstFrames, coloured, worst_frames
 from physedge_calibrate.dataset import read_labelled
 from physedge_calibrate.tolerance import standard
 from physedge_runtime.bundle import read_bundle
@@ -86,7 +86,7 @@ def report(bundle: Path, *words: str) -> str:
 
 def test_the_verdict_comes_first_and_every_candidate_with_its_reason(judged_bundle: Path) -> None:
     text = report(judged_bundle)
-    assert text.index("REJECT") < text.index("Candidates") < text.index("Worst frames") < text.index("reproduce")
+    assert text.index("REJECT") < text.index("Candidates") < text.index("Frames to look at") < text.index("reproduce")
     assert "lost by rounding" in text
     assert "ships: the fastest that passes" in text
     assert "give the data with <code>--data DIR</code>" in text
@@ -101,7 +101,7 @@ def test_laws_that_a_candidate_breaks_are_named(judged_bundle: Path) -> None:
     law = {"title": "mass stays", "measured": 0.24, "allowed": 0.01, "cases": 24, "where": "spot", "unit": ""}
     judged["candidates"][1]["laws"] = [{**law, "held": False}, {**law, "measured": None, "held": False}]
     contents = {**opened.contents, ENTRY: canonical_json(judged)}
-    text = write_page(replace(opened, contents=contents), (), ())
+    text = write_page(replace(opened, contents=contents), WorstFrames(), ())
     for words in ("Laws of the network, on onnxruntime", "<td>0.24 </td>", "not a number", "BROKEN", "breaks"):
         assert words in text
 
@@ -112,23 +112,29 @@ def test_with_the_data_the_worst_frames_stand_side_by_side_and_nothing_is_loaded
     text = report(judged_bundle, "--data", str(tmp_path / "data"), "--frames", "3")
     found = Pictures()
     found.feed(text)
-    assert len(found.sources) == 3 * 4
+    assert len(found.sources) == 2 * 3 * 4  # two lists of three frames, four pictures each
     assert all(source.startswith("data:image/png;base64,") for source in found.sources)
     for title in ("input", "truth", "full precision", "shipped"):
-        assert text.count(f"<figcaption>{title}</figcaption>") == 3
+        assert text.count(f"<figcaption>{title}</figcaption>") == 2 * 3
 
 
-def test_the_worst_are_those_that_lost_most() -> None:
+def test_the_worst_by_truth_and_by_change_are_two_lists() -> None:
+    """Frame c was lost in full precision already: it lost nothing, and is the worst to look at."""
     table = {
         "higher_is_better": True,
         "samples": [
             {"name": name, "group": "g", "stratum": "", "reference": before, "scores": {"x": after}}
-            for name, before, after in (("a", 0.9, 0.9), ("b", 0.9, 0.5), ("c", 0.2, 0.2), ("d", 0.8, 0.9))
+            for name, before, after in (("a", 0.9, 0.9), ("b", 0.9, 0.5), ("c", 0.0, 0.0), ("d", 0.8, 0.9))
         ],
     }
-    assert [frame.name for frame in worst_scores(table, "x", most=3)] == ["b", "c", "a"]
+    worst = worst_frames(table, "x", most=2)
+    assert [frame.name for frame in worst.by_truth] == ["c", "b"]
+    assert [frame.name for frame in worst.by_change] == ["b", "c"]
+    assert [frame.name for frame in worst_frames(table, "x", most=1).all] == ["c", "b"]
     table["higher_is_better"] = False
-    assert [frame.name for frame in worst_scores(table, "x", most=2)] == ["d", "a"]
+    worst = worst_frames(table, "x", most=2)
+    assert [frame.name for frame in worst.by_truth] == ["d", "a"]
+    assert [frame.name for frame in worst.by_change] == ["d", "a"]
 
 
 def test_a_bundle_that_nobody_judged_has_a_page_too(write_tiny: Callable[..., Path]) -> None:

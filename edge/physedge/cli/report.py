@@ -22,7 +22,7 @@ def report(
     data: Annotated[
         Path | None, typer.Option("--data", help="The data that judged it: the page then shows the worst frames.")
     ] = None,
-    frames: Annotated[int, typer.Option("--frames", min=1, max=64, help="Worst frames to show.")] = 8,
+    frames: Annotated[int, typer.Option("--frames", min=1, max=64, help="Frames to show in each list.")] = 8,
     pack: Annotated[
         Path | None, typer.Option("--pack", help="Write the reviewer's folder there instead of the page.")
     ] = None,
@@ -48,16 +48,16 @@ def _write_page(
     from physedge.cli.console import progress
     from physedge.deploy.candidate_table import candidates_of
     from physedge.deploy.report_page import shipped_entry, write_page
-    from physedge.deploy.worst_frames import SideBySide, answer_side_by_side, worst_scores
+    from physedge.deploy.worst_frames import SideBySide, WorstFrames, answer_side_by_side, worst_frames
     from physedge_runtime.bundle import read_bundle, write_atomically
 
     opened = read_bundle(bundle, trust=trust)
     judged, entry = candidates_of(opened), shipped_entry(opened)
-    worst = worst_scores(judged, entry, most=frames) if judged is not None else ()
+    worst = worst_frames(judged, entry, most=frames) if judged is not None else WorstFrames()
     shown: tuple[SideBySide, ...] = ()
     if data is not None and judged is not None:
-        with progress("answering the worst frames again", len(worst)) as advance:
-            shown = answer_side_by_side(opened, data, worst, engine=judged["engine"], advance=advance)
+        with progress("answering the worst frames again", len(worst.all)) as advance:
+            shown = answer_side_by_side(opened, data, worst.all, engine=judged["engine"], advance=advance)
     path = output or bundle.with_name(f"{bundle.name.removesuffix('.physedge')}.report.html")
     write_atomically(path, write_page(opened, worst, shown).encode("utf-8"))
     if data is not None and judged is not None and not shown:
@@ -68,7 +68,8 @@ def _write_page(
             "schema_version": 1,
             "page": str(path),
             "verdict": str(opened.manifest.verdict),
-            "worst": [{"name": one.name, "loss": one.loss} for one in worst],
+            "worst_by_truth": [{"name": one.name, "score": one.shipped} for one in worst.by_truth],
+            "worst_by_change": [{"name": one.name, "loss": one.loss} for one in worst.by_change],
         },
         json_output,
     )

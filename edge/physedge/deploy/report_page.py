@@ -12,7 +12,7 @@ import numpy as np
 from physedge.deploy.candidate_table import candidates_of
 from physedge.deploy.diff_page import png
 from physedge.deploy.page import page, safe, table
-from physedge.deploy.worst_frames import FrameScore, SideBySide
+from physedge.deploy.worst_frames import FrameScore, SideBySide, WorstFrames
 from physedge_calibrate.metrics.table import METRICS
 from physedge_runtime.bundle import Bundle
 from physedge_runtime.verdict import Verdict
@@ -35,12 +35,12 @@ def shipped_entry(bundle: Bundle) -> str:
     return manifest.shipped.get(manifest.target, manifest.artefacts[0].entry)
 
 
-def write_page(bundle: Bundle, worst: Sequence[FrameScore], frames: Sequence[SideBySide]) -> str:
+def write_page(bundle: Bundle, worst: WorstFrames, frames: Sequence[SideBySide]) -> str:
     """The page of a bundle.
 
     Args:
         bundle: The bundle.
-        worst: The frames that lost most.
+        worst: The frames to look at.
         frames: The same with pictures, where the data was at hand.
 
     Raises:
@@ -55,7 +55,7 @@ def write_page(bundle: Bundle, worst: Sequence[FrameScore], frames: Sequence[Sid
     parts += _pictured(bundle, "calibration/coverage.png", "Coverage of the calibration pictures", _coverage(bundle))
     parts += _pictured(bundle, "calibration/sensitivity.png", "Sensitivity of the layers", _sensitivity(bundle))
     if judged is not None:
-        parts += ["<h2>Worst frames</h2>", _worst(judged, worst, frames)]
+        parts += _worst(judged, worst, frames)
     parts += ["<h2>How to reproduce</h2>", _reproduce(bundle)]
     return page(f"{manifest.spec.name} {manifest.spec.version}: is it fit for the device?", parts)
 
@@ -255,25 +255,42 @@ def _sensitivity(bundle: Bundle) -> str:
     return table(("layer", "operator", "share of MACs", "error of the output, over its spread"), rows)
 
 
-def _worst(judged: Mapping[str, Any], worst: Sequence[FrameScore], frames: Sequence[SideBySide]) -> str:
+def _worst(judged: Mapping[str, Any], worst: WorstFrames, frames: Sequence[SideBySide]) -> list[str]:
     metric = METRICS[judged["metric"]].title
-    if not frames:
-        rows = [
-            (one.name, one.group, one.stratum, f"{one.reference:.4f}", f"{one.shipped:.4f}", f"{one.loss:+.4f}")
-            for one in worst
-        ]
-        titles = ("frame", "group", "stratum", f"{metric}, full precision", f"{metric}, shipped", "lost")
-        hint = "<p>Pictures do not travel in a bundle: give the data with <code>--data DIR</code> to see them here.</p>"
-        return table(titles, rows) + hint
-    parts = ["<p>These are pictures of the evaluation data: pass the page on only where its terms allow.</p>"]
-    for frame in frames:
-        score = frame.score
-        told = f"{score.name}: {metric} {score.reference:.4f} in full precision, {score.shipped:.4f} shipped"
-        parts.append(f"<p><b>{safe(told)}</b></p>")
-        if frame.panels:
-            parts.append(f"<div class=frames>{''.join(_panel(*panel) for panel in frame.panels)}</div>")
-        parts += [f"<p>{safe(line)}</p>" for line in frame.lines]
-    return "".join(parts)
+    parts = ["<h2>Frames to look at</h2>"]
+    if frames:
+        parts.append("<p>These are pictures of the evaluation data: pass the page on only where its terms allow.</p>")
+    else:
+        parts.append(
+            "<p>Pictures do not travel in a bundle: give the data with <code>--data DIR</code> to see them.</p>"
+        )
+    shown = {frame.score.name: frame for frame in frames}
+    for title, scores in (
+        ("Worst against the truth: what ships answers these frames worst", worst.by_truth),
+        ("Changed most: what ships lost most here against full precision", worst.by_change),
+    ):
+        parts.append(f"<h3>{title}</h3>")
+        if frames:
+            parts += [_side_by_side(shown[one.name], metric) for one in scores if one.name in shown]
+        else:
+            parts.append(_score_table(scores, metric))
+    return parts
+
+
+def _score_table(scores: Sequence[FrameScore], metric: str) -> str:
+    rows = [
+        (one.name, one.group, one.stratum, f"{one.reference:.4f}", f"{one.shipped:.4f}", f"{one.loss:+.4f}")
+        for one in scores
+    ]
+    return table(("frame", "group", "stratum", f"{metric}, full precision", f"{metric}, shipped", "lost"), rows)
+
+
+def _side_by_side(frame: SideBySide, metric: str) -> str:
+    score = frame.score
+    told = f"{score.name}: {metric} {score.shipped:.4f} shipped, {score.reference:.4f} in full precision"
+    panels = "".join(_panel(*panel) for panel in frame.panels)
+    lines = "".join(f"<p>{safe(line)}</p>" for line in frame.lines)
+    return f"<p><b>{safe(told)}</b></p>" + (f"<div class=frames>{panels}</div>" if panels else "") + lines
 
 
 def _panel(title: str, picture: np.ndarray[Any, np.dtype[np.uint8]]) -> str:

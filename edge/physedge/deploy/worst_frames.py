@@ -1,4 +1,8 @@
-"""The frames on which what ships lost most against full precision, answered again and put side by side."""
+"""The frames to look at: those that what ships answers worst, and those that changed most against full precision.
+
+The two questions have different answers: a frame that full precision gets wrong, too, lost nothing and is as wrong as
+before. Both lists stand on the page, each with its name; their frames are answered again and put side by side.
+"""
 
 from __future__ import annotations
 
@@ -65,13 +69,31 @@ class SideBySide:
     lines: tuple[str, ...] = ()
 
 
-def worst_scores(table: Mapping[str, Any], entry: str, *, most: int) -> tuple[FrameScore, ...]:
-    """The frames that lost most in `entry`, of those that lost alike the ones with the worst score.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorstFrames:
+    """The frames to look at, the worst first.
+
+    Attributes:
+        by_truth: What ships scores worst on them; of those that score alike the ones that lost most.
+        by_change: They lost most against full precision; of those that lost alike the ones with the worst score.
+    """
+
+    by_truth: tuple[FrameScore, ...] = ()
+    by_change: tuple[FrameScore, ...] = ()
+
+    @property
+    def all(self) -> tuple[FrameScore, ...]:
+        """The frames of both lists, each once."""
+        return tuple({frame.name: frame for frame in (*self.by_truth, *self.by_change)}.values())
+
+
+def worst_frames(table: Mapping[str, Any], entry: str, *, most: int) -> WorstFrames:
+    """The frames to look at.
 
     Args:
         table: The table of candidates, as `choosing.evidence` wrote it.
         entry: The graph that ships.
-        most: Frames to give.
+        most: Frames to give in each list.
     """
     sign = 1.0 if table["higher_is_better"] else -1.0
     frames = [
@@ -86,7 +108,10 @@ def worst_scores(table: Mapping[str, Any], entry: str, *, most: int) -> tuple[Fr
         for sample in table["samples"]
         if entry in sample["scores"]
     ]
-    return tuple(sorted(frames, key=lambda frame: (-frame.loss, sign * frame.shipped, frame.name))[:most])
+    return WorstFrames(
+        by_truth=tuple(sorted(frames, key=lambda frame: (sign * frame.shipped, -frame.loss, frame.name))[:most]),
+        by_change=tuple(sorted(frames, key=lambda frame: (-frame.loss, sign * frame.shipped, frame.name))[:most]),
+    )
 
 
 def answer_side_by_side(
