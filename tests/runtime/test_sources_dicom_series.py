@@ -10,11 +10,12 @@ import pytest
 from stream_dicom import write_dicom
 from stream_fakes import FakeNet
 
-from physedge_runtime.errors import SafeState, SourceError
+from physedge_runtime.errors import SafeState, SourceError, UsageError
 from physedge_runtime.frame import Frame
 from physedge_runtime.sinks.base import CollectingSink
 from physedge_runtime.sinks.dicom import DicomSegmentationSink
 from physedge_runtime.sources.base import Source, SourceEnded
+from physedge_runtime.sources.content import Content, content_of
 from physedge_runtime.sources.dicom_series import DicomSeriesSource
 from physedge_runtime.sources.folder import FolderSource
 from physedge_runtime.sources.table import open_source
@@ -97,12 +98,34 @@ def test_objects_without_a_picture_are_passed_over(series: Path) -> None:
     assert values(all_frames(open_source(f"dicom:{series}"))) == list(range(11))
 
 
-def test_a_folder_of_pictures_stays_one(series: Path) -> None:
+def test_beside_other_pictures_the_user_says_which_are_meant(series: Path) -> None:
+    """A disc of a hospital holds its viewer's icons, too."""
     import cv2
 
     cv2.imwrite(str(series / "scene.png"), np.zeros((4, 4, 3), np.uint8))
-    assert isinstance(open_source(str(series)), FolderSource)
+    with pytest.raises(UsageError, match=r"PE-SRC-051: the folder holds 11 DICOM and 1 other") as caught:
+        open_source(str(series))
+    assert "MUELLER" not in str(caught.value)
     assert isinstance(open_source(f"dicom:{series}"), DicomSeriesSource)
+    pictures = open_source(f"pictures:{series}")
+    assert isinstance(pictures, FolderSource)
+    assert [frame.name for frame in all_frames(pictures)] == ["scene.png"]
+
+
+@pytest.mark.parametrize("name", ["MR.1.2.826.0.1.3680043.8.498.1", "IM0001", "1.2.840.5", "slice.png"])
+def test_names_decide_nothing_where_the_content_speaks(series: Path, tmp_path: Path, name: str) -> None:
+    """As storescp and archives name files; all slices are answered, whatever the endings of some."""
+    (series / "0.dcm").rename(series / name)
+    assert values(all_frames(open_source(str(series)))) == list(range(11))
+    assert values(all_frames(open_source(str(series / name)))) == [0]
+
+
+def test_a_data_set_without_a_preamble_is_known_without_an_ending(series: Path) -> None:
+    whole = (series / "0.dcm").read_bytes()
+    meta_bytes = 132 + 12 + int.from_bytes(whole[140:144], "little")
+    for name, head in (("IM1", whole[132:]), ("IM2", whole[meta_bytes:])):
+        (series / name).write_bytes(head)
+        assert content_of(series / name) is Content.DICOM
 
 
 def test_what_is_no_series_is_refused_without_names(series: Path, tmp_path: Path) -> None:

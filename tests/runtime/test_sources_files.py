@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import clips
 import numpy as np
 import pytest
 
 from physedge_runtime.errors import PhysedgeError, SourceError, UsageError
 from physedge_runtime.frame import Colour, Frame
-from physedge_runtime.sources import SOURCES, SourceEnded, open_source
+from physedge_runtime.sources import SOURCES, SourceEnded, open_source, table
 from physedge_runtime.sources.base import Source
 from physedge_runtime.sources.camera import CameraSource
 from physedge_runtime.sources.file import VideoFileSource
@@ -101,6 +102,75 @@ def test_a_folder_is_searched_recursively_and_counted_as_people_do(tmp_path: Pat
     assert [frame.frame_id for frame in frames] == [0, 1, 2, 3, 4]
     assert frames[0].pixels.shape == (20, 30, 3)
     assert source.info.frames == 5
+
+
+def test_clips_of_a_folder_are_played_among_its_pictures(tmp_path: Path) -> None:
+    write_video(tmp_path / "10.avi", 3)
+    write_video(tmp_path / "9.avi", 2).rename(tmp_path / "IM0009")
+    cv2.imwrite(str(tmp_path / "11.png"), np.full((20, 30, 3), 99, np.uint8))
+    (tmp_path / "notes.txt").write_text("no picture")
+    frames = all_frames(open_source(str(tmp_path)))
+    assert [frame.name for frame in frames] == ["10.avi"] * 3 + ["11.png"] + ["IM0009"] * 2
+    assert [frame.frame_id for frame in frames] == list(range(6))
+    assert [int(frame.pixels[0, 0, 0]) for frame in frames] == [0, 10, 20, 99, 0, 10]
+    (tmp_path / "12.mp4").write_bytes(b"no clip at all")
+    with pytest.raises(SourceError, match=r"PE-SRC-003: .*12\.mp4 has no frames"):
+        all_frames(open_source(str(tmp_path)))
+
+
+def test_a_damaged_clip_of_a_folder_is_left_behind_and_told_at_the_end(tmp_path: Path) -> None:
+    whole = clips.encode(tmp_path / "whole.mp4", [clips.picture(n) for n in range(40)], *clips.X264, "-g", "10")
+    (tmp_path / "folder").mkdir()
+    clips.overwritten(whole, 0.55, 300, tmp_path / "folder/1.mp4")
+    write_video(tmp_path / "folder/2.avi", 3)
+    source = open_source(str(tmp_path / "folder"))
+    source.open()
+    frames = []
+    with pytest.raises(SourceError, match=r"PE-SRC-040: .*1\.mp4 is damaged"):
+        while True:
+            frames.append(source.read())
+    assert [frame.name for frame in frames if frame][-3:] == ["2.avi"] * 3
+    assert sum(source.info.damage.values()) > 0
+    assert len({frame.frame_id for frame in frames if frame}) == len([frame for frame in frames if frame])
+    source.close()
+
+
+@pytest.mark.parametrize("name", ["10:30:00.avi", "50% done [v2].avi", "100%d.avi", "clip #1?.avi", "IM0001", "a.png"])
+@pytest.mark.parametrize("relative", [False, True])
+def test_a_clip_may_have_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, relative: bool) -> None:
+    write_video(tmp_path / "clip.avi", 3).rename(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    frames = all_frames(open_source(name if relative else str(tmp_path / name)))
+    assert [int(frame.pixels[0, 0, 0]) for frame in frames] == [0, 10, 20]
+
+
+@pytest.mark.parametrize("name", ["10:30:00", "50% done [v2]", "IM0001", "1.2.840.1", "a.mp4", "a.dcm"])
+def test_a_picture_may_have_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    pixels = np.full((20, 30, 3), 99, np.uint8)
+    (tmp_path / name).write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
+    monkeypatch.chdir(tmp_path)
+    for text in (name, str(tmp_path / name), str(tmp_path)):
+        (frame,) = all_frames(open_source(text))
+        np.testing.assert_array_equal(frame.pixels, pixels)
+
+
+def test_a_folder_that_is_called_like_a_year_is_no_camera(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "2024").mkdir()
+    write_video(tmp_path / "2024/clip.avi", 2)
+    monkeypatch.chdir(tmp_path)
+    assert len(all_frames(open_source("2024"))) == 2
+    assert isinstance(open_source("2025"), CameraSource)
+    monkeypatch.setattr(table, "_CAMERA", str(tmp_path / "2024/clip.avi{0}"))
+    assert isinstance(open_source("2024"), FolderSource)
+    (tmp_path / "2024/clip.avi2024").touch()
+    assert isinstance(open_source("2024"), CameraSource), "a camera that is there is meant by its number"
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    import os
+
+    os.mkfifo(tmp_path / "pipe")
+    assert isinstance(open_source(str(tmp_path / "pipe")), VideoFileSource)
 
 
 def test_an_empty_folder_says_so(tmp_path: Path) -> None:

@@ -30,7 +30,6 @@ from physedge_runtime.sources.dicom_header import (
     no_image,
     pixel_spacing_mm,
 )
-from physedge_runtime.sources.dicom_order import DICOM_SUFFIXES
 from physedge_runtime.sources.dicom_pixels import Renderer
 from physedge_runtime.sources.dicom_region import ALL, WHOLE, View, check_choice, views
 from physedge_runtime.sources.dicom_square import PixelShape, pixel_shape
@@ -197,4 +196,4 @@ def _metadata(dataset: Dataset, number: int, view: View) -> MappingProxyType[str
     return MappingProxyType({"dicom": dataset, "frame_number": number, "region_px": view.box})
 
 
-__all__ = ["ALL", "DICOM", "DICOM_SUFFIXES", "WHOLE", "DicomSource"]
+__all__ = ["ALL", "DICOM", "WHOLE", "DicomSource"]

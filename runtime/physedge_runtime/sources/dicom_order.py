@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from physedge_runtime.sources.dicom_file import begins_like_dicom, read_header
+from physedge_runtime.sources.content import Content, contents_of
+from physedge_runtime.sources.dicom_file import read_header
 from physedge_runtime.sources.dicom_header import DOSES, LEFT_ALONE, SEGMENTATIONS, frame_count, numbers_of, text_of
 from physedge_runtime.sources.folder import natural_key
 
 if TYPE_CHECKING:
     from pydicom import Dataset
-
-DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +45,6 @@ class Found:
     notes: tuple[str, ...]
 
 
-def ends_like_dicom(path: Path) -> bool:
-    """Whether a file's name ends as that of a DICOM file."""
-    return path.suffix.lower() in DICOM_SUFFIXES and path.is_file()
-
-
-def is_dicom_file(path: Path) -> bool:
-    """Whether a file is one by its name or by its first bytes; hidden files are none."""
-    return not path.name.startswith(".") and path.is_file() and (ends_like_dicom(path) or begins_like_dicom(path))
-
-
 def images_in_order(folder: Path) -> Found:
     """Every DICOM image below a folder.
 
@@ -67,9 +56,7 @@ def images_in_order(folder: Path) -> Found:
     """
     images: list[_Image] = []
     left_out: Counter[str] = Counter()
-    for path in sorted(folder.rglob("*")):
-        if not is_dicom_file(path):
-            continue
+    for path in sorted(path for path, content in contents_of(folder).items() if content is Content.DICOM):
         header = read_header(path, stop_before_pixels=True)
         if other := _no_picture(header):
             left_out[other] += 1

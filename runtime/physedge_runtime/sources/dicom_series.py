@@ -16,10 +16,9 @@ from physedge_runtime.errors import SourceError, missing_extra
 from physedge_runtime.frame import Frame
 from physedge_runtime.sources.base import SourceEnded, SourceInfo
 from physedge_runtime.sources.dicom import DicomSource
-from physedge_runtime.sources.dicom_order import Found, ends_like_dicom, images_in_order
+from physedge_runtime.sources.dicom_order import Found, images_in_order
 from physedge_runtime.sources.dicom_region import ALL, check_choice
 from physedge_runtime.sources.file import missing_file
-from physedge_runtime.sources.folder import find_pictures
 
 
 class DicomSeriesSource:
@@ -138,8 +137,3 @@ class DicomSeriesSource:
         if self._current is not None:
             self._current.close()
         self._current = self._waiting = None
-
-
-def is_dicom_folder(folder: Path) -> bool:
-    """Whether a folder holds files that end like DICOM at any depth, and no picture of another kind."""
-    return folder.is_dir() and any(ends_like_dicom(path) for path in folder.rglob("*")) and not find_pictures(folder)

@@ -13,6 +13,8 @@ from physedge_runtime.sources.deinterlace import Deinterlace
 from physedge_runtime.sources.packets import NotDecodable
 from physedge_runtime.sources.video import VideoDecoder
 
+DAMAGED = "PE-SRC-040"
+
 
 class VideoFileSource:
     """The pictures of a video file; `frame_id` is the picture's number in the file, from 0.
@@ -135,7 +137,7 @@ def damaged_video(path: Path, damage: Mapping[str, int], truncated: str) -> Sour
     """The error at the end of a video of which something was damaged or missing."""
     told = "; ".join(text for text in (damage_words(damage), truncated) if text)
     return SourceError(
-        "PE-SRC-040",
+        DAMAGED,
         found=f"{path} is {'damaged' if damage else 'incomplete'}: {told}",
         expected="a whole video",
         next_step="copy it again from where it was made; what could be decoded was passed on",

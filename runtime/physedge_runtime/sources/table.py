@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,15 +10,18 @@ from pathlib import Path
 from physedge_runtime.errors import UsageError
 from physedge_runtime.sources.base import Source
 from physedge_runtime.sources.camera import GSTREAMER, CameraSource
-from physedge_runtime.sources.dicom import DICOM, DICOM_SUFFIXES, DicomSource
-from physedge_runtime.sources.dicom_series import DicomSeriesSource, is_dicom_folder
+from physedge_runtime.sources.content import Content, content_of, contents_of
+from physedge_runtime.sources.dicom import DICOM, DicomSource
+from physedge_runtime.sources.dicom_series import DicomSeriesSource
 from physedge_runtime.sources.file import VideoFileSource
 from physedge_runtime.sources.folder import FolderSource
 from physedge_runtime.sources.igtl import IGTL, IgtlSource
-from physedge_runtime.sources.picture import is_picture_file
 from physedge_runtime.sources.synthetic import SYNTHETIC, parse_synthetic
 from physedge_runtime.sources.url import URL_SCHEMES, UrlSource
 from physedge_runtime.sources.voltages import VOLTAGES, is_voltage_file, parse_voltage_source
+
+PICTURES = "pictures:"
+_CAMERA = "/dev/video{0}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +50,34 @@ def _starts(prefix: str) -> Callable[[str], bool]:
     return lambda text: text.startswith(prefix)
 
 
+def _is_camera(text: str) -> bool:
+    """A number is a camera, unless it names what is here and no camera of this number is."""
+    return text.isdecimal() and (Path(_CAMERA.format(int(text))).exists() or not Path(text).exists())
+
+
 def _is_dicom(text: str) -> bool:
+    return text.startswith(DICOM) or _content(text) is Content.DICOM
+
+
+def _is_picture(text: str) -> bool:
     path = Path(text)
-    return text.startswith(DICOM) or path.suffix.lower() in DICOM_SUFFIXES or is_dicom_folder(path)
+    return text.startswith(PICTURES) or path.is_dir() or _content(text) is Content.PICTURE
+
+
+def _content(text: str) -> Content:
+    path = Path(text)
+    if not path.is_dir():
+        return content_of(path)
+    counts = Counter(contents_of(path).values())
+    dicom, others = counts[Content.DICOM], counts[Content.PICTURE] + counts[Content.CLIP]
+    if dicom and others:
+        raise UsageError(
+            "PE-SRC-051",
+            found=f"the folder holds {dicom} DICOM and {others} other pictures or clips",
+            expected="pictures of one kind",
+            next_step=f"write --source {DICOM}DIR or --source {PICTURES}DIR to say which are meant",
+        )
+    return Content.DICOM if dicom else Content.OTHER
 
 
 def _open_dicom(text: str) -> Source:
@@ -56,8 +85,12 @@ def _open_dicom(text: str) -> Source:
     return DicomSeriesSource(path) if path.is_dir() else DicomSource(path)
 
 
+def _open_pictures(text: str) -> Source:
+    return FolderSource(Path(text.removeprefix(PICTURES)))
+
+
 SOURCES: tuple[SourceKind, ...] = (
-    SourceKind("camera", "0 or /dev/video0", lambda text: text.isdecimal(), lambda text: CameraSource(int(text))),
+    SourceKind("camera", "0 or /dev/video0", _is_camera, lambda text: CameraSource(int(text))),
     SourceKind("device", "/dev/video0", _starts("/dev/video"), CameraSource),
     SourceKind("gstreamer", "gstreamer:PIPELINE", _starts(GSTREAMER), CameraSource),
     SourceKind("synthetic", "synthetic:640x480@30", _starts(SYNTHETIC), parse_synthetic),
@@ -66,8 +99,7 @@ SOURCES: tuple[SourceKind, ...] = (
     SourceKind("voltages", "voltages:FILE or voltages:tcp://HOST:PORT", _starts(VOLTAGES), parse_voltage_source),
     SourceKind("measurement", "a.mat", is_voltage_file, parse_voltage_source),
     SourceKind("dicom", "a.dcm, dicom:FILE or dicom:DIR", _is_dicom, _open_dicom),
-    SourceKind("folder", "DIR/", lambda text: Path(text).is_dir(), lambda text: FolderSource(Path(text))),
-    SourceKind("picture", "a.png", lambda text: is_picture_file(Path(text)), lambda text: FolderSource(Path(text))),
+    SourceKind("pictures", "DIR/, a.png or pictures:DIR", _is_picture, _open_pictures),
     SourceKind("file", "clip.mp4", lambda text: not _scheme(text), lambda text: VideoFileSource(Path(text))),
 )
 
