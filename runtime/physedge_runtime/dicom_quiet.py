@@ -6,6 +6,7 @@ pydicom for data of its own can set them again after it has opened its sources a
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import warnings
 
@@ -19,6 +20,8 @@ def silence_dicom_libraries() -> None:
 
     For the whole process: warnings have no filter of a thread.
     """
+    with contextlib.suppress(ImportError):
+        import pydicom  # noqa: F401  (it sets the level of its log when it is imported)
     for library in _LIBRARIES:
         logging.getLogger(library).setLevel(_NOTHING)
     for module in (*_LIBRARIES, *_CALLERS):

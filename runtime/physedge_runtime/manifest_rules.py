@@ -96,6 +96,18 @@ SPEC_RULES: tuple[Rule, ...] = (
         "growth.none_class is none of the classes",
         ("any", _NO_GROWTH, ("equal", "$.growth.none_class", ""), ("in", "$.growth.none_class", "$.classes")),
     ),
+    Rule(
+        "segment names what is not a class, or the background",
+        (
+            "any",
+            ("equal", "$.segment", None),
+            (
+                "all",
+                ("within", ("keys", "$.segment"), "$.classes"),
+                ("not", ("in", ("first", "$.classes"), ("keys", "$.segment"))),
+            ),
+        ),
+    ),
     *(
         Rule(
             f"normalise.{name} needs one value, or one a channel",

@@ -10,7 +10,15 @@ import tomllib
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from physedge_runtime.errors import UsageError
 from physedge_runtime.frame import FrameSpec, VoltageSpec
@@ -63,6 +71,32 @@ class SignalSpec(BaseModel):
 
 MOST_SIGNALS = 32
 SignalName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,40}$")]
+ClassName = Annotated[str, Field(min_length=1, max_length=64)]
+
+CodeTriple = tuple[
+    Annotated[str, Field(min_length=1, max_length=16)],
+    Annotated[str, Field(min_length=1, max_length=16)],
+    Annotated[str, Field(min_length=1, max_length=64)],
+]
+"""A concept of a coding scheme: code value, scheme, meaning; as DICOM writes them (PS3.3, 8.8)."""
+
+
+class SegmentSpec(BaseModel):
+    """What a class is in a DICOM segmentation.
+
+    Attributes:
+        category: The kind of thing (PS3.16, CID 7150), for example an anatomical structure.
+        type: The thing itself.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    category: CodeTriple = ("91723000", "SCT", "Anatomical Structure")
+    type: CodeTriple = ("49755003", "SCT", "Morphologically Abnormal Structure")
+
+
+DEFAULT_SEGMENT = SegmentSpec()
+"""Of a class that the specification says nothing about."""
 
 
 class ModelSpec(BaseModel):
@@ -85,6 +119,7 @@ class ModelSpec(BaseModel):
             themselves by `keep_float = True`.
         trust: Signal by signal, what the network's own declaration does not say or says otherwise.
         growth: The tumour model inside, for networks that have one.
+        segment: By class, what it is in a DICOM segmentation; `DEFAULT_SEGMENT` where nothing is said.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -93,7 +128,7 @@ class ModelSpec(BaseModel):
     version: Annotated[str, Field(max_length=64)] = "0"
     task: Task
     intended_use: Annotated[str, Field(max_length=2000)] = "Not stated. Not a medical device."
-    classes: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=64)], ...], Field(max_length=256)] = ()
+    classes: Annotated[tuple[ClassName, ...], Field(max_length=256)] = ()
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
     frame: FrameSpec | None = None
     voltages: VoltageSpec | None = None
@@ -102,6 +137,17 @@ class ModelSpec(BaseModel):
     float_modules: Annotated[tuple[Annotated[str, Field(max_length=200)], ...], Field(max_length=256)] = ()
     trust: Annotated[dict[SignalName, SignalSpec], Field(max_length=MOST_SIGNALS)] = Field(default_factory=dict)
     growth: GrowthSpec | None = None
+    segment: Annotated[
+        dict[ClassName, SegmentSpec] | None, Field(max_length=256, json_schema_extra={"leftOutWhereNull": True})
+    ] = None
+
+    @model_serializer(mode="wrap")
+    def _without_null(self, write: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """Left out where nothing is said, so that what was written without it stays what it was."""
+        content: dict[str, object] = write(self)
+        if self.segment is None:
+            del content["segment"]
+        return content
 
     @model_validator(mode="after")
     def _agrees(self) -> ModelSpec:

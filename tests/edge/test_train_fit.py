@@ -27,7 +27,7 @@ from physedge.train.run_files import spec_text, write_project
 from physedge.train.segmentation import SegmentationRecipe
 from physedge_runtime.errors import BuildError, EnvironmentFault, UsageError
 from physedge_runtime.frame import Colour, Crop, FrameSpec
-from physedge_runtime.spec import Normalise, read_spec
+from physedge_runtime.spec import ModelSpec, Normalise, SegmentSpec, Task, read_spec
 
 TINY = "tiny_segmenter:tiny"
 
@@ -280,6 +280,14 @@ def test_the_specification_is_read_back_as_it_was(tmp_path: Path) -> None:
     (tmp_path / "spec.toml").write_text(spec_text(spec), encoding="utf-8")
     assert read_spec(tmp_path / "spec.toml") == spec
     assert tomllib.loads(spec_text(spec))["frame"]["crop"]["left"] == 0.1
+
+
+def test_a_class_of_several_words_is_written_so_that_it_can_be_read(tmp_path: Path) -> None:
+    segment = {"small polyp": SegmentSpec(type=("41329004", "SCT", "Polyp"))}
+    frame = FrameSpec(height=64, width=64)
+    spec = ModelSpec(name="own", task=Task.SEGMENTATION, classes=("none", "small polyp"), frame=frame, segment=segment)
+    (tmp_path / "spec.toml").write_text(spec_text(spec), encoding="utf-8")
+    assert read_spec(tmp_path / "spec.toml") == spec
 
 
 def test_the_average_lags_behind_and_counts_whole_numbers() -> None:

@@ -27,7 +27,7 @@ from physedge_runtime.growth import GrowthSpec
 from physedge_runtime.keys import TrustStore, read_public_key, write_new_key
 from physedge_runtime.manifest import VerdictRecord, canonical_json, parse_manifest
 from physedge_runtime.signing import file_signer, sign_bundle
-from physedge_runtime.spec import SignalSpec
+from physedge_runtime.spec import SegmentSpec, SignalSpec
 from physedge_runtime.verdict import Verdict
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "runtime"))
@@ -245,6 +245,10 @@ def growth_with(**changes: object) -> dict[str, object]:
     return {**GrowthSpec(cells=8, diffusivity_mm2_per_day=(0.1, 0.9)).model_dump(mode="json"), **changes}
 
 
+def segment_with(name: str = "lesion", **changes: object) -> dict[str, object]:
+    return {name: {**SegmentSpec().model_dump(mode="json"), **changes}}
+
+
 MANIFEST_CHANGES: dict[str, Callable[[dict[str, object]], object]] = {
     "a text for a number": lambda m: m.update(release="3"),
     "a word for a number": lambda m: m.update(release="three"),
@@ -286,6 +290,15 @@ MANIFEST_CHANGES: dict[str, Callable[[dict[str, object]], object]] = {
     "a range of three": lambda m: m["spec"].update(growth=growth_with(growth_per_day=[0.1, 0.5, 0.7])),  # type: ignore[index]
     "an integrator of its own": lambda m: m["spec"].update(growth=growth_with(integrator="leap")),  # type: ignore[index]
     "a class that is none": lambda m: m["spec"].update(growth=growth_with(none_class="cat")),  # type: ignore[index]
+    "what a class is": lambda m: m["spec"].update(segment=segment_with()),  # type: ignore[index]
+    "no class in segment": lambda m: m["spec"].update(segment={}),  # type: ignore[index]
+    "segment of nothing": lambda m: m["spec"].update(segment=None),  # type: ignore[index]
+    "what the background is": lambda m: m["spec"].update(segment=segment_with(name="background")),  # type: ignore[index]
+    "what another class is": lambda m: m["spec"].update(segment=segment_with(name="cat")),  # type: ignore[index]
+    "an empty code": lambda m: m["spec"].update(segment=segment_with(type=["", "SCT", "Cyst"])),  # type: ignore[index]
+    "a long code": lambda m: m["spec"].update(segment=segment_with(type=["1" * 17, "SCT", "Cyst"])),  # type: ignore[index]
+    "a code of four": lambda m: m["spec"].update(segment=segment_with(type=["1", "SCT", "Cyst", "x"])),  # type: ignore[index]
+    "a code without a kind": lambda m: m["spec"].update(segment={"lesion": {"type": ["1", "SCT", "Cyst"]}}),  # type: ignore[index]
     "details of any kind": lambda m: m.update(
         verdicts=[verdict_with({"a": [1, None, {"é": "\u2028\x7f"}], "c": 1e-7})]
     ),

@@ -10,10 +10,9 @@ import pytest
 from stream_dicom import write_dicom
 from stream_fakes import FakeNet
 
-from physedge_runtime.errors import SafeState, SourceError, UsageError
+from physedge_runtime.errors import SourceError, UsageError
 from physedge_runtime.frame import Frame
 from physedge_runtime.sinks.base import CollectingSink
-from physedge_runtime.sinks.dicom import DicomSegmentationSink
 from physedge_runtime.sources.base import Source, SourceEnded
 from physedge_runtime.sources.content import Content, content_of
 from physedge_runtime.sources.dicom_series import DicomSeriesSource
@@ -148,13 +147,3 @@ def test_a_stream_answers_every_slice_and_tells_no_identifier(series: Path) -> N
     assert [item.frame.frame_id for item in sink.items if item.frame is not None] == list(range(11))
     assert all(item.result is not None for item in sink.items)
     assert "MUELLER" not in " ".join(events) + str(sink.info)
-
-
-def test_a_segmentation_refers_to_one_file(series: Path, tmp_path: Path) -> None:
-    pytest.importorskip("highdicom", reason="the extra dicom is not installed")
-    path = tmp_path / "out.dcm"
-    with (
-        stream(FakeNet(), str(series), sinks=[DicomSegmentationSink(path)]) as running,
-        pytest.raises(SafeState, match="a series of several DICOM files"),
-    ):
-        running.wait()

@@ -8,7 +8,7 @@ import pytest
 
 from physedge_runtime.errors import UsageError
 from physedge_runtime.frame import Colour, Fit
-from physedge_runtime.spec import read_spec
+from physedge_runtime.spec import ModelSpec, read_spec
 
 GOOD = """
 name = "own"
@@ -79,3 +79,31 @@ def test_voltages_need_electrodes(tmp_path: Path) -> None:
     text = 'name = "own"\ntask = "reconstruction"\n' + voltages
     with pytest.raises(UsageError, match="PE-SPEC-002: 208 voltages from 1 electrodes"):
         read_spec(write(tmp_path, text))
+
+
+SEGMENT = '\n[segment.polyp]\ntype = ["41329004", "SCT", "Polyp"]\n'
+
+
+def test_what_a_class_is_in_a_dicom_segmentation(tmp_path: Path) -> None:
+    spec = read_spec(write(tmp_path, GOOD + SEGMENT))
+    assert spec.segment is not None
+    assert spec.segment["polyp"].type == ("41329004", "SCT", "Polyp")
+    assert spec.segment["polyp"].category == ("91723000", "SCT", "Anatomical Structure")
+    assert ModelSpec.model_validate_json(spec.model_dump_json()) == spec
+    assert "segment" not in read_spec(write(tmp_path, GOOD)).model_dump()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("segment.polyp", "segment.background"),
+        ("segment.polyp", "segment.cat"),
+        ('"Polyp"', '""'),
+        ('"Polyp"', '"Polyp", "x"'),
+        ('"41329004"', '"41329004413290044"'),
+        ("type", "kind"),
+    ],
+)
+def test_a_wrong_segment_is_named(tmp_path: Path, old: str, new: str) -> None:
+    with pytest.raises(UsageError, match=r"PE-SPEC-011: .*segment"):
+        read_spec(write(tmp_path, GOOD + SEGMENT.replace(old, new)))

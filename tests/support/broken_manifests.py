@@ -35,6 +35,10 @@ def _of_voltages(manifest: Any) -> None:
     manifest["spec"].update(frame=None, voltages=_NO_VOLTAGES)
 
 
+def _segment(name: str) -> dict[str, Any]:
+    return {name: {"category": ["1", "SCT", "A"], "type": ["2", "SCT", "B"]}}
+
+
 CASES: list[tuple[str, int, Change]] = [
     ("diffusivity_mm2_per_day must rise", CLASSES, lambda m: _growth(m, diffusivity_mm2_per_day=[0.9, 0.9])),
     ("growth_per_day must rise", CLASSES, lambda m: _growth(m, growth_per_day=[0.09, 0.0005])),
@@ -59,6 +63,8 @@ CASES: list[tuple[str, int, Change]] = [
     ("growth needs a frame", CLASSES, lambda m: m["spec"]["frame"].update(width=36)),
     ("growth needs a frame", CLASSES, lambda m: _growth(m, cells=10)),
     ("growth.none_class", CLASSES, lambda m: _growth(m, none_class="cat")),
+    ("segment names what", SEGMENTATION, lambda m: m["spec"].update(segment=_segment("cat"))),
+    ("segment names what", SEGMENTATION, lambda m: m["spec"].update(segment=_segment(m["spec"]["classes"][0]))),
     ("normalise.mean", SEGMENTATION, lambda m: m["spec"]["normalise"].update(mean=[0.5, 0.5])),
     ("normalise.std", SEGMENTATION, lambda m: m["spec"]["normalise"].update(std=[0.5, 0.5])),
     ("target is not an engine", SEGMENTATION, lambda m: m.update(target="fake")),

@@ -51,7 +51,7 @@ def spec_text(spec: ModelSpec) -> str:
     for name, table in tables.items():
         inner = {key: value for key, value in table.items() if isinstance(value, dict)}
         text += f"\n[{name}]\n" + _rows({key: value for key, value in table.items() if key not in inner})
-        text += "".join(f"\n[{name}.{key}]\n{_rows(value)}" for key, value in inner.items())
+        text += "".join(f"\n[{name}.{_key(key)}]\n{_rows(value)}" for key, value in inner.items())
     return text
 
 
@@ -79,6 +79,11 @@ def _relative(path: Path, folder: Path) -> str:
 
 def _rows(values: Mapping[str, object]) -> str:
     return "".join(f"{key} = {_toml(_plain(value))}\n" for key, value in values.items() if value is not None)
+
+
+def _key(name: str) -> str:
+    """As it stands in a table's name: with quotes where it is more than letters, digits, - and _."""
+    return name if name.isascii() and name.replace("-", "a").replace("_", "a").isalnum() else _toml(name)
 
 
 def _plain(value: object) -> object:

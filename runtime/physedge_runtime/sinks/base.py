@@ -48,6 +48,16 @@ class FileSink(Protocol):
         ...
 
 
+@runtime_checkable
+class FilesSink(FileSink, Protocol):
+    """A sink that may write more files beside its first, which it names itself."""
+
+    @property
+    def further_outputs(self) -> list[OutputFile]:
+        """The other files; none before it is known that they are needed."""
+        ...
+
+
 class CollectingSink:
     """Keeps everything in a list. For tests, which users write too."""
 

@@ -1,56 +1,65 @@
-"""The masks of a DICOM file as a DICOM segmentation that refers to it: same patient, same study, same frames.
+"""The masks of DICOM images as DICOM segmentations that refer to them: same patient, same study, same frames.
 
 A frame that was answered has a plane, an empty one where nothing was found; a frame without an answer has none. The
-identifiers come from the source and go into the file alone.
+identifiers come from the source and go into the file alone: no error of this sink repeats a value of a data set.
 """
 
 from __future__ import annotations
 
-import copy
-import hashlib
-import importlib.metadata
+import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from physedge_runtime.errors import UsageError, missing_extra
+from physedge_runtime.dicom_quiet import silence_dicom_libraries
+from physedge_runtime.errors import PhysedgeError, UsageError, missing_extra
 from physedge_runtime.frame import Frame, FrameSpec
-from physedge_runtime.resize import to_frame
+from physedge_runtime.output_file import OutputFile, not_writable, numbered
+from physedge_runtime.resize import nearest, to_frame
 from physedge_runtime.results import Segmentation
-from physedge_runtime.sinks.jsonl import not_writable
+from physedge_runtime.sinks.dicom_segmentation import Plane, build
+from physedge_runtime.sources.dicom_header import frame_count, text_of
 from physedge_runtime.stream.streamed import StreamedFrame, StreamInfo
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-_SERIES_NUMBER = 900
-_SERIAL_LENGTH = 16
+_IDENTIFIERS = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
 
 
 class DicomSegmentationSink:
-    """Collects the masks of one DICOM source and writes one segmentation object at the end.
+    """Collects masks and writes segmentations at the end: one of a file, one of all slices of a series.
+
+    Of a folder with several series, with several multi-frame files, or with pictures of several sizes each has a
+    segmentation of its own: `seg.dcm`, `seg-2.dcm` ...
 
     Args:
-        path: The file; an older one of that name is replaced.
+        path: The file; `output.existing` says what becomes of an older one of that name.
+
+    Attributes:
+        output: The first file; until it is whole it is called `NAME.partial.dcm`.
+        further_outputs: Those of the other series.
     """
 
     def __init__(self, path: Path) -> None:
         self.name = f"dicom {path.name}"
-        self._path = path
+        self.output = OutputFile(path)
+        self.further_outputs: list[OutputFile] = []
         self._info: StreamInfo | None = None
-        self._source: Dataset | None = None
         self._names: tuple[str, ...] = ()
-        self._masks: dict[int, NDArray[np.uint8]] = {}
+        self._planes: dict[tuple[str, int], Plane] = {}
 
     def open(self, info: StreamInfo) -> None:
-        """See that the file can be written.
+        """Claim the file.
 
         Raises:
-            UsageError: The source is no file (`PE-SINK-007`), or the file cannot be created (`PE-SINK-001`).
+            UsageError: The source is no file (`PE-SINK-007`), the file cannot be created (`PE-SINK-001`), is an input
+                or is in use (`PE-OUT-001`, `PE-OUT-002`).
             EnvironmentFault: highdicom is not installed (`PE-ENV-001`).
         """
+        silence_dicom_libraries()
         try:
             import highdicom  # noqa: F401
         except ImportError as error:
@@ -58,168 +67,127 @@ class DicomSegmentationSink:
         if info.live:
             raise _needs_dicom()
         try:
-            self._path.open("wb").close()
-            self._path.unlink()
+            self.output.open(info.inputs)
         except OSError as error:
-            raise not_writable(self._path, error.strerror or str(error)) from error
+            raise not_writable(self.output.requested, error.strerror or str(error)) from error
         self._info = info
 
     def write(self, item: StreamedFrame) -> None:
-        """Keep the mask of one frame; of two classes, one bit a pixel.
+        """Keep the mask of one frame, or that there is none.
 
         Raises:
-            UsageError: The frame does not come from a DICOM file, or from a second one (`PE-SINK-007`).
+            UsageError: The frame does not come from a DICOM file (`PE-SINK-007`), or its file lacks an identifier
+                (`PE-SINK-030`).
         """
         if item.frame is None:
             return
         source = item.frame.metadata.get("dicom")
         if source is None:
             raise _needs_dicom()
-        if self._source is not None and self._source is not source:
-            raise _one_file_alone()
-        self._source = source
+        try:
+            self._keep(item, item.frame, source)
+        except PhysedgeError:
+            raise
+        except Exception as error:  # of pydicom, with values of the data set
+            raise _not_made(error) from None
+
+    def _keep(self, item: StreamedFrame, frame: Frame, source: Dataset) -> None:
+        missing = next((keyword for keyword in _IDENTIFIERS if not text_of(source, keyword)), "")
+        if missing:
+            raise UsageError(
+                "PE-SINK-030",
+                found=f"a DICOM file without {missing}",
+                expected="a file that a segmentation can refer to",
+                next_step="let the archive export the file again, or choose another sink",
+            )
+        number = int(frame.metadata["frame_number"])
+        key = str(source.SOPInstanceUID), number
+        plane = self._planes.setdefault(key, Plane(source, number))
+        if plane.source is not source:
+            return  # a copy of a file that came already
         if isinstance(item.result, Segmentation):
-            labels = self._labels(item.frame, item.result)
             self._names = item.result.classes[1:]
-            is_one_segment = len(item.result.classes) == 2
-            self._masks[item.frame.frame_id] = np.packbits(labels > 0) if is_one_segment else labels.reshape(-1)
+            labels = self._labels(frame, item.result, source)
+            if plane.labels:
+                labels = np.maximum(labels, _unpacked(plane))
+            plane.labels = zlib.compress(labels.tobytes(), 1)
+            remark = frame.part.partition("; ")[2] or ("" if frame.part.startswith("region") else frame.part)
+        else:
+            remark = f"no answer for {frame.part}" if frame.part else ""
+        if remark and remark not in plane.remarks:
+            plane.remarks.append(remark)
 
     def close(self) -> None:
-        """Write the segmentation; nothing is written where no frame was answered."""
-        if self._source is None or not self._masks:
-            return
-        source, self._source = self._source, None
-        self._segmentation(source).save_as(self._path)
+        """Write the segmentations; none is left where no frame was answered.
 
-    def _labels(self, frame: Frame, result: Segmentation) -> NDArray[np.uint8]:
-        """Labels at the size of the stored picture, also where only its ultrasound region was looked at."""
+        Raises:
+            UsageError: A segmentation cannot be made of this source (`PE-SINK-030`).
+        """
+        info, self._info = self._info, None
+        if info is None:
+            return
+        try:
+            for number, planes in enumerate(self._series(), start=1):
+                made = build(planes, _unpacked, self._names, info)
+                made.save_as(self._output(number, info).writing, enforce_file_format=True)
+                self._outputs[-1].publish()
+        except (PhysedgeError, OSError):
+            raise
+        except Exception as error:  # of pydicom and highdicom, with values of the data set
+            raise _not_made(error) from None
+        finally:
+            self._planes.clear()
+            for output in self._outputs:
+                output.discard()
+
+    @property
+    def _outputs(self) -> list[OutputFile]:
+        return [self.output, *self.further_outputs]
+
+    def _output(self, number: int, info: StreamInfo) -> OutputFile:
+        """The file of the first series, or one more beside it."""
+        if number > 1:
+            self.further_outputs.append(OutputFile(numbered(self.output.path, number), existing=self.output.existing))
+            self.further_outputs[-1].open(info.inputs)
+        return self._outputs[-1]
+
+    def _series(self) -> list[list[Plane]]:
+        """The answered planes that one segmentation can hold, in the order in which they came."""
+        found: dict[tuple[str, ...], list[Plane]] = {}
+        for plane in self._planes.values():
+            if not plane.labels:
+                continue
+            source = plane.source
+            keys = ["StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "SOPClassUID", "Rows", "Columns"]
+            if frame_count(source) > 1:
+                keys.append("SOPInstanceUID")
+            found.setdefault(tuple(text_of(source, key) for key in keys), []).append(plane)
+        return list(found.values())
+
+    def _labels(self, frame: Frame, result: Segmentation, source: Dataset) -> NDArray[np.uint8]:
+        """Labels at the size of the stored picture, also where a region was looked at, or drawn with square pixels."""
         assert self._info is not None
-        assert self._source is not None
         spec = self._info.frame_spec or FrameSpec(height=result.mask.shape[0], width=result.mask.shape[1])
         labels = to_frame(result.mask, spec, result.frame_shape)
-        region = frame.metadata.get("region_px")
-        if region is None:
-            return labels
-        left, top, right, bottom = region
-        whole = np.zeros((int(self._source.Rows), int(self._source.Columns)), np.uint8)
-        whole[top:bottom, left:right] = labels
+        rows, columns = int(source.Rows), int(source.Columns)
+        left, top, right, bottom = frame.metadata.get("region_px") or (0, 0, columns, rows)
+        whole = np.zeros((rows, columns), np.uint8)
+        stored = np.ix_(nearest(labels.shape[0], bottom - top), nearest(labels.shape[1], right - left))
+        whole[top:bottom, left:right] = labels[stored]
         return whole
 
-    def _segmentation(self, source: Dataset) -> Dataset:
-        """The whole object: highdicom's for a single frame, then one plane for each segment of each answered frame.
 
-        highdicom makes multi-frame segmentations only where the source has a frame of reference, which an ultrasound
-        or endoscopy clip has not.
-        """
-        names = self._names
-        made = self._single_frame(source, names)
-        for reference in (made.SourceImageSequence[0], made.ReferencedSeriesSequence[0].ReferencedInstanceSequence[0]):
-            reference.ReferencedSOPClassUID = source.SOPClassUID
-        template = made.PerFrameFunctionalGroupsSequence[0]
-        made.SharedFunctionalGroupsSequence[0].pop("SegmentIdentificationSequence", None)
-        groups, planes = [], []
-        for segment in range(1, len(names) + 1):
-            for frame_id in sorted(self._masks):
-                groups.append(_functional_group(template, source, segment, frame_id))
-                planes.append(self._plane(source, segment, frame_id, is_one_segment=len(names) == 1))
-        _set_planes(made, groups, planes)
-        return made
-
-    def _plane(self, source: Dataset, segment: int, frame_id: int, *, is_one_segment: bool) -> NDArray[np.uint8]:
-        shape = (int(source.Rows), int(source.Columns))
-        kept = self._masks[frame_id]
-        if is_one_segment:
-            return np.unpackbits(kept, count=shape[0] * shape[1]).reshape(shape)
-        return np.asarray(kept.reshape(shape) == segment, np.uint8)
-
-    def _single_frame(self, source: Dataset, names: tuple[str, ...]) -> Any:
-        from highdicom.seg import Segmentation as DicomSegmentation
-        from highdicom.seg import SegmentationTypeValues
-        from highdicom.uid import UID
-        from pydicom.uid import UltrasoundImageStorage
-
-        assert self._info is not None
-        one_frame = copy.copy(source)
-        one_frame.SOPClassUID = UltrasoundImageStorage
-        if "NumberOfFrames" in one_frame:
-            del one_frame.NumberOfFrames
-        every_segment = np.zeros((1, int(source.Rows), int(source.Columns)), np.uint8)
-        every_segment.reshape(-1)[: len(names)] = np.arange(1, len(names) + 1)
-        serial = hashlib.sha256(self._info.engine.encode()).hexdigest()[:_SERIAL_LENGTH]
-        return DicomSegmentation(
-            source_images=[one_frame],
-            pixel_array=every_segment,
-            segmentation_type=SegmentationTypeValues.BINARY,
-            segment_descriptions=[self._describe(number, name) for number, name in enumerate(names, start=1)],
-            series_instance_uid=UID(),
-            series_number=_SERIES_NUMBER,
-            sop_instance_uid=UID(),
-            instance_number=1,
-            manufacturer="physedge",
-            manufacturer_model_name=self._info.bundle or "physedge",
-            software_versions=importlib.metadata.version("physedge"),
-            device_serial_number=serial,
-        )
-
-    def _describe(self, number: int, name: str) -> Any:
-        from highdicom import AlgorithmIdentificationSequence
-        from highdicom.seg import SegmentAlgorithmTypeValues, SegmentDescription
-        from pydicom.sr.codedict import codes
-
-        assert self._info is not None
-        return SegmentDescription(
-            segment_number=number,
-            segment_label=name[:64],
-            segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
-            segmented_property_type=codes.SCT.Lesion,
-            algorithm_type=SegmentAlgorithmTypeValues.AUTOMATIC,
-            algorithm_identification=AlgorithmIdentificationSequence(
-                name=(self._info.bundle or "physedge")[:64],
-                family=codes.DCM.ArtificialIntelligence,
-                version=self._info.engine[:64],
-            ),
-        )
+def _unpacked(plane: Plane) -> NDArray[np.uint8]:
+    shape = int(plane.source.Rows), int(plane.source.Columns)
+    return np.frombuffer(zlib.decompress(plane.labels), np.uint8).reshape(shape)
 
 
-def _functional_group(template: Dataset, source: Dataset, segment: int, frame_id: int) -> Dataset:
-    """What one plane says about itself: its segment and its frame."""
-    from pydicom import Dataset
-
-    group = copy.deepcopy(template)
-    reference = group.DerivationImageSequence[0].SourceImageSequence[0]
-    reference.ReferencedSOPClassUID = source.SOPClassUID
-    reference.ReferencedFrameNumber = frame_id + 1
-    identification = Dataset()
-    identification.ReferencedSegmentNumber = segment
-    group.SegmentIdentificationSequence = [identification]
-    content = group.FrameContentSequence[0]
-    content.DimensionIndexValues = [segment, frame_id + 1]
-    content.StackID, content.InStackPositionNumber = "1", frame_id + 1
-    return group
-
-
-def _set_planes(made: Dataset, groups: list[Dataset], planes: list[NDArray[np.uint8]]) -> None:
-    from pydicom import Dataset
-    from pydicom.pixels.utils import pack_bits
-    from pydicom.tag import Tag
-
-    by_frame = Dataset()
-    by_frame.DimensionOrganizationUID = made.DimensionIndexSequence[0].DimensionOrganizationUID
-    by_frame.DimensionIndexPointer = Tag("InStackPositionNumber")
-    by_frame.FunctionalGroupPointer = Tag("FrameContentSequence")
-    by_frame.DimensionDescriptionLabel = "Frame of the source"
-    made.DimensionIndexSequence.append(by_frame)
-    made.PerFrameFunctionalGroupsSequence = groups
-    made.NumberOfFrames = len(planes)
-    made.PixelData = pack_bits(np.stack(planes))
-
-
-def _one_file_alone() -> UsageError:
+def _not_made(error: Exception) -> UsageError:
     return UsageError(
-        "PE-SINK-007",
-        found="a series of several DICOM files",
-        expected="one file: a segmentation refers to the frames of one",
-        next_step="run once for each file, or take another sink for the series",
+        "PE-SINK-030",
+        found=f"a DICOM file of which no segmentation can be made ({type(error).__name__})",
+        expected="a header as the DICOM standard describes it",
+        next_step="let the archive export the file again, or choose another sink",
     )
 
 
@@ -227,6 +195,6 @@ def _needs_dicom() -> UsageError:
     return UsageError(
         "PE-SINK-007",
         found="a stream that is no DICOM file",
-        expected="a DICOM file as the source of a DICOM segmentation",
+        expected="a DICOM file or a folder of them as the source of a DICOM segmentation",
         next_step="stream --source FILE.dcm, or choose another sink",
     )

@@ -24,7 +24,7 @@ from physedge_runtime.file_guard import HeldInputs, refuse_same_outputs
 from physedge_runtime.frame import Frame
 from physedge_runtime.output_file import OutputFile
 from physedge_runtime.results import Result
-from physedge_runtime.sinks.base import FileSink, Sink
+from physedge_runtime.sinks.base import FileSink, FilesSink, Sink
 from physedge_runtime.sources.base import Source
 from physedge_runtime.stream.ahead import AheadQueue, Preparing
 from physedge_runtime.stream.clock import NS_PER_MS, NS_PER_S, Clock
@@ -431,7 +431,9 @@ class Shell:
     @property
     def written(self) -> tuple[Path, ...]:
         """Files that stand finished under their names."""
-        outputs = self._outputs([outlet.sink for outlet in self._outlets])
+        sinks = [outlet.sink for outlet in self._outlets]
+        further = [output for sink in sinks if isinstance(sink, FilesSink) for output in sink.further_outputs]
+        outputs = [*self._outputs(sinks), *further]
         return tuple(output.written for output in outputs if output.written is not None)
 
     def summary(self) -> StreamSummary:
@@ -471,6 +473,7 @@ def _stream_info(net: Answering, source: Source, options: StreamOptions) -> Stre
         notes=source.info.notes,
         engine=net.engine,
         classes=tuple(getattr(spec, "classes", ())),
+        segments=getattr(spec, "segment", None) or {},
         bundle=f"{spec.name} {spec.version}" if spec is not None else "",
         bundle_trust=getattr(net, "bundle_trust", ""),
         max_age_ms=options.oldest_ms(live=source.info.live),

@@ -7,9 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from physedge_runtime.frame import Frame, FrameSpec, VoltageSpec
 from physedge_runtime.results import Result, Signal, StageTimes, Trust
+
+if TYPE_CHECKING:
+    from physedge_runtime.spec import SegmentSpec
 
 
 class Withdrawal(enum.StrEnum):
@@ -119,6 +123,7 @@ class StreamInfo:
         engine: Fingerprint of what answers.
         notes: What was found in the source, as sentences fit for a log.
         classes: Names of the classes, empty for a reconstruction.
+        segments: By class, what it is in a DICOM segmentation, where the specification says it.
         bundle: Name and version of the network.
         bundle_trust: Who vouches for the bundle, in words; empty where the network came without one.
         max_age_ms: Above it an answer is withdrawn; None for never.
@@ -134,6 +139,7 @@ class StreamInfo:
     engine: str
     notes: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
+    segments: Mapping[str, SegmentSpec] = field(default_factory=lambda: MappingProxyType({}))
     bundle: str = ""
     bundle_trust: str = ""
     max_age_ms: float | None = None
