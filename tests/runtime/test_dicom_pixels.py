@@ -204,40 +204,59 @@ def test_a_deflated_file_that_unpacks_without_end_is_refused(tmp_path: Path, mon
         DicomSource(path).open()
 
 
-@pytest.mark.parametrize(
-    ("codec", "form", "syntax"),
-    [("libx264", "h264", "102"), ("libx265", "hevc", "107"), ("mpeg2video", "mpeg2video", "100")],
-)
-def test_a_video_inside_is_decoded_frame_by_frame(tmp_path: Path, codec: str, form: str, syntax: str) -> None:
+LEVELS = (40, 90, 140, 190, 220)
+
+
+def write_video(path: Path, codec: str, form: str, syntax: str, *, damaged: bool = False) -> Path:
+    """A DICOM file with a video of five grey pictures of `LEVELS`."""
     import io
 
     av = pytest.importorskip("av", reason="the extra dicom is not installed")
     from pydicom.encaps import encapsulate
 
-    levels = [40, 90, 140, 190, 220]
     made = io.BytesIO()
-    with av.open(
-        made, "w", format="mpeg" if codec == "mpeg2video" else codec[3:].replace("x264", "h264").replace("x265", "hevc")
-    ) as container:
+    with av.open(made, "w", format=form) as container:
         track = container.add_stream(codec, rate=25)
         track.width, track.height, track.pix_fmt = 96, 64, "yuv420p"
         if codec == "libx265":
             track.options = {"x265-params": "log-level=none"}
-        for level in levels:
-            picture = av.VideoFrame.from_ndarray(np.full((64, 96, 3), level, np.uint8), format="rgb24")
-            container.mux(track.encode(picture))
+        noise = np.random.default_rng(0).integers(-20, 20, (64, 96, 3))
+        for level in LEVELS:
+            pixels = (level + noise).astype(np.uint8)
+            container.mux(track.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         container.mux(track.encode(None))
-    path = write_dicom(
-        tmp_path / "a.dcm", np.zeros((5, 64, 96, 3), np.uint8), PhotometricInterpretation="YBR_PARTIAL_420", CineRate=25
-    )
+    encoded = bytearray(made.getvalue())
+    if damaged:
+        middle = len(encoded) // 3
+        encoded[middle : middle + 400] = bytes(400)
+    write_dicom(path, np.zeros((5, 64, 96, 3), np.uint8), PhotometricInterpretation="YBR_PARTIAL_420", CineRate=25)
     dataset = pydicom.dcmread(path)
-    dataset.PixelData = encapsulate([made.getvalue() + b"\0" * (len(made.getvalue()) % 2)])
+    dataset.PixelData = encapsulate([bytes(encoded) + b"\0" * (len(encoded) % 2)])
     dataset.file_meta.TransferSyntaxUID = f"1.2.840.10008.1.2.4.{syntax}"
     dataset.save_as(path)
-    found = frames_of(path)
-    assert [round(float(frame.pixels.mean())) for frame in found] == pytest.approx(levels, abs=3)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("codec", "form", "syntax"),
+    [("libx264", "h264", "102"), ("libx265", "hevc", "107"), ("mpeg2video", "mpeg2video", "100")],
+)
+def test_a_video_inside_is_decoded_frame_by_frame(tmp_path: Path, codec: str, form: str, syntax: str) -> None:
+    found = frames_of(write_video(tmp_path / "a.dcm", codec, form, syntax))
+    assert [round(float(frame.pixels.mean())) for frame in found] == pytest.approx(list(LEVELS), abs=3)
     assert [frame.source_stamp_ns for frame in found] == [number * 40_000_000 for number in range(5)]
     assert {frame.damage for frame in found} == {Damage.NONE}
+
+
+def test_a_damaged_video_inside_is_told_and_ends_with_an_error(tmp_path: Path) -> None:
+    source = DicomSource(write_video(tmp_path / "a.dcm", "mpeg2video", "mpeg2video", "100", damaged=True))
+    source.open()
+    found = []
+    with pytest.raises(SourceError, match=r"PE-SRC-0(40|11)"):
+        while (frame := source.read()) is not None:
+            found.append(frame.damage)
+    assert set(found) - {Damage.NONE}
+    assert sum(source.info.damage.values()) == sum(damage is not Damage.NONE for damage in found)
 
 
 @pytest.mark.parametrize(

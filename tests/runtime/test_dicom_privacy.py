@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 from dicom_markers import MARKER, UIDS, write_marked
 
+from physedge_runtime.errors import SourceError
+from physedge_runtime.sources.dicom import DicomSource
+
 pydicom = pytest.importorskip("pydicom", reason="the extra dicom is not installed")
 pytest.importorskip("highdicom", reason="the extra dicom is not installed")
 pytest.importorskip("prometheus_client", reason="the extra metrics is not installed")
@@ -76,3 +79,18 @@ def test_an_error_repeats_no_value(tmp_path: Path) -> None:
     assert [one for one in refused if one != "PE-SRC-031"] == ["PE-SRC-030", "PE-SRC-030", "PE-SRC-011", "PE-SRC-011"]
     assert "PE-SRC-031: FrameTime of the DICOM file holds something that is no number" in said
     assert_silent(said, files)
+
+
+def test_a_header_that_breaks_the_reader_is_refused_without_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(*args: object, **options: object) -> None:
+        raise RuntimeError(f"{MARKER} is no date")
+
+    path = write_marked(tmp_path / f"{MARKER}.dcm")
+    monkeypatch.setattr(pydicom, "dcmread", breaks)
+    with pytest.raises(SourceError, match=r"PE-SRC-011: .*RuntimeError") as caught:
+        DicomSource(path).open()
+    assert MARKER not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
