@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import socket
 import threading
 from fractions import Fraction
@@ -67,6 +68,22 @@ def test_every_picture_comes_once_and_in_order(tmp_path: Path, name: str, option
     for number, one in enumerate(pictures):
         assert one.pixels.flags.c_contiguous
         assert np.abs(one.pixels.astype(int) - picture(number)).mean() < 4
+
+
+def test_a_name_that_is_not_utf8_is_opened(tmp_path: Path) -> None:
+    made = encode(tmp_path / "a.mp4", counted(3))
+    name = os.fsdecode(os.fsencode(str(tmp_path)) + b"/h\xe9lice.mp4")
+    made.rename(name)
+    assert numbers(decode(Path(name))[1]) == [0, 1, 2]
+
+
+def test_a_picture_that_is_larger_than_any_is_not_decoded(tmp_path: Path) -> None:
+    """Its head states the size; the memory for it is never asked for."""
+    large = np.zeros((64, 64, 3), np.uint8)
+    path = encode(tmp_path / "a.avi", [large], "-vf", "scale=9216:8192", "-c:v", "png", "-pix_fmt", "gray")
+    decoder, pictures = decode(path)
+    assert pictures == []
+    assert decoder.damage == {"packets": 1}
 
 
 def test_bytes_in_memory_are_decoded_as_a_file_is(tmp_path: Path) -> None:
@@ -168,11 +185,20 @@ def test_a_torn_picture_of_motion_jpeg_is_not_handed_out(tmp_path: Path) -> None
     assert decoder.damage == {"packets": 1}
 
 
-@pytest.mark.parametrize("name", ["a.ts", "a.h264"])
-def test_a_stream_that_begins_between_two_key_frames_is_not_damaged(tmp_path: Path, name: str) -> None:
-    """A recorder or a viewer joins somewhere; the pictures begin with the first key frame."""
-    options = (*X264, "-g", "10", "-x264opts", "repeat-headers=1")
-    content = encode(tmp_path / name, counted(30), *options).read_bytes()
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        ("a.ts", (*X264, "-x264opts", "repeat-headers=1")),
+        ("a.h264", (*X264, "-x264opts", "repeat-headers=1")),
+        ("b.ts", ("-c:v", "mpeg4", "-q:v", "2")),
+        ("c.ts", ("-c:v", "mpeg2video", "-q:v", "2", "-bf", "2")),
+    ],
+)
+def test_a_stream_that_begins_between_two_key_frames_is_not_damaged(
+    tmp_path: Path, name: str, codec: tuple[str, ...]
+) -> None:
+    """A recorder or a viewer joins somewhere; the pictures begin with the first key frame, none is made of nothing."""
+    content = encode(tmp_path / name, counted(30), *codec, "-g", "10").read_bytes()
     (tmp_path / f"late-{name}").write_bytes(content[len(content) // 5 // 188 * 188 :])
     decoder, pictures = decode(tmp_path / f"late-{name}")
     assert numbers(pictures) == list(range(number_in(pictures[0].pixels), 30))
@@ -339,15 +365,17 @@ PATCHES = ((235, 30, 30), (30, 200, 40), (30, 40, 220), (128, 128, 128), (250, 2
 
 @pytest.mark.parametrize("matrix", ["bt601", "bt709"])
 @pytest.mark.parametrize("span", ["tv", "pc"])
-@pytest.mark.parametrize("interlaced", [False, True])
-def test_colours_follow_the_streams_matrix_and_range(tmp_path: Path, matrix: str, span: str, interlaced: bool) -> None:
+@pytest.mark.parametrize("kind", ["H.264", "interlaced H.264", "HEVC of 10 bits"])
+def test_colours_follow_the_streams_matrix_and_range(tmp_path: Path, matrix: str, span: str, kind: str) -> None:
     pixels = np.zeros((64, 32 * len(PATCHES), 3), np.uint8)
     for index, colour in enumerate(PATCHES):
         pixels[:, 32 * index : 32 * (index + 1)] = colour
     tags = ("-colorspace", "smpte170m" if matrix == "bt601" else "bt709", "-color_range", span)
     scale = f"scale=out_color_matrix={matrix}:out_range={span}:flags=accurate_rnd+full_chroma_int"
-    extra = INTERLACED if interlaced else ()
-    path = encode(tmp_path / "a.mp4", [pixels] * 3, "-vf", scale, *X264[:-4], "-pix_fmt", "yuv444p", *tags, *extra)
+    codec = (*X264[:-4], "-pix_fmt", "yuv444p", *(INTERLACED if kind == "interlaced H.264" else ()))
+    if kind == "HEVC of 10 bits":  # whose pixel format does not say the range, the frame does
+        codec = ("-c:v", "libx265", "-x265-params", "log-level=none", "-crf", "4", "-pix_fmt", "yuv444p10le")
+    path = encode(tmp_path / "a.mkv", [pixels] * 3, "-vf", scale, *codec, *tags)
     for one in decode(path)[1]:
         for index, colour in enumerate(PATCHES):
             seen = one.pixels[32, 32 * index + 16].astype(int)

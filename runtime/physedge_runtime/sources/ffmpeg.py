@@ -56,9 +56,7 @@ class Converter:
             aspect: Width over height of a pixel; None for square.
         """
         height, width = square_size(frame.height, frame.width, aspect)
-        made = self._reformatter.reformat(
-            frame, width, height, "rgb24", dst_colorspace=None, interpolation="BICUBIC", dst_color_range=2, threads=1
-        )
+        made = self._reformatter.reformat(frame, width, height, "rgb24", interpolation="BICUBIC", threads=1)
         plane = made.planes[0]
         rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[:height]
         pixels = rows[:, : 3 * width].reshape(height, width, 3)

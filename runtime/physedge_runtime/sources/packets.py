@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
 from physedge_runtime.sources.ffmpeg import import_av
 
@@ -25,6 +25,9 @@ _LOCAL = "file,crypto,data"
 
 _TRANSPORT_PACKETS = (188, 192, 204)
 
+
+_MOST_PIXELS = 1 << 26
+"""A head of a few bytes may state any size; a picture of 8192 x 8192 takes 200 MB."""
 
 _SILENT = frozenset({"mjpeg"})
 """Decoders that hand out what they could not decode as if it were whole, unless they are told to give up."""
@@ -64,8 +67,10 @@ class PacketSource:
         where: object = io.BytesIO(content) if isinstance(content, bytes) else content
         if live and hasattr(where, "read1"):
             where = _AsItComes(cast("io.BufferedReader", where))
+        self._own_file: IO[bytes] | None = None
         if isinstance(where, Path):
-            where = f"file:{where}"  # a name with a colon is no scheme
+            where = f"file:{where}" if _is_utf8(where) else where.open("rb")  # a name with a colon is no scheme
+            self._own_file = None if isinstance(where, str) else cast("IO[bytes]", where)
         allowed = {} if live else {"protocol_whitelist": _LOCAL}
         try:
             self._container = av.open(
@@ -80,8 +85,8 @@ class PacketSource:
             raise NotDecodable("it holds no video")
         self.stream = cast("VideoStream", best)
         self.stream.thread_type = "SLICE"  # threads by frame would hold frames back, and swallow errors at the end
-        if self.stream.codec_context.name in _SILENT:
-            self.stream.codec_context.options = {"err_detect": "explode"}
+        strict = {"err_detect": "explode"} if self.stream.codec_context.name in _SILENT else {}
+        self.stream.codec_context.options = {"max_pixels": str(_MOST_PIXELS), **strict}
         self._demuxed: tuple[Stream, ...] = tuple(self._container.streams)  # the longest says how far a file goes
         if live:
             self._demuxed = (best,)
@@ -151,11 +156,22 @@ class PacketSource:
     def close(self) -> None:
         """Give the file or connection back."""
         self._container.close()
+        if self._own_file is not None:
+            self._own_file.close()
 
     def _note_end(self, packet: Packet[Stream]) -> None:
         if packet.pts is not None and packet.time_base:
             end_s = (packet.pts + (packet.duration or 0)) * packet.time_base
             self._end_s = end_s if self._end_s is None else max(end_s, self._end_s)
+
+
+def _is_utf8(path: Path) -> bool:
+    """Whether FFmpeg can be told the name."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class _AsItComes:

@@ -162,16 +162,18 @@ class VideoDecoder:
         from av.error import FFmpegError
 
         if packet is not None:
-            self._ends_damaged = packet.is_corrupt
             self._has_key = self._has_key or packet.is_keyframe
-        if packet is not None and packet.is_corrupt:
-            self._lose(packet.pts)
+            if not self._has_key:
+                return  # joined between two key frames: decoders make pictures of nothing here, and nothing is damaged
+            self._ends_damaged = packet.is_corrupt
+            if packet.is_corrupt:
+                self._lose(packet.pts)
         try:
             frames = self._stream.codec_context.decode(packet)
         except FFmpegError:
             frames = []
-            if packet is None or not self._has_key:
-                return  # before the first key frame nothing can be decoded, and nothing is damaged
+            if packet is None:
+                return
             if not packet.is_corrupt:
                 self._lose(packet.pts)
             self._next_number += 1  # a picture is missing here
@@ -204,6 +206,18 @@ class VideoDecoder:
         else:
             self._emit(frame, about)
 
+    def _emit(self, frame: VideoFrame, about: _About) -> None:
+        """One frame, whole: count its damage, and make a picture of it."""
+        from av.error import FFmpegError
+
+        try:
+            self._ready.append(self._picture(frame, about))
+        except (FFmpegError, ValueError):  # a pixel format that cannot be converted
+            self._lose(None)
+            return
+        if about.damage is not Damage.NONE:
+            self.damage["pictures" if about.damage is Damage.PICTURE else "doubtful"] += 1
+
     def _judge(self, frame: VideoFrame) -> Damage:
         if frame.is_corrupt:
             self._is_doubtful = self._ends_damaged = True
@@ -214,9 +228,7 @@ class VideoDecoder:
             return Damage.NONE
         return Damage.BEFORE if self._is_doubtful else Damage.NONE
 
-    def _emit(self, frame: VideoFrame, about: _About) -> None:
-        if about.damage is not Damage.NONE:
-            self.damage["pictures" if about.damage is Damage.PICTURE else "doubtful"] += 1
+    def _picture(self, frame: VideoFrame, about: _About) -> Picture:
         aspect = self._stream.sample_aspect_ratio
         height, width = square_size(frame.height, frame.width, aspect)
         if (height, width) != (frame.height, frame.width) and aspect:
@@ -227,15 +239,13 @@ class VideoDecoder:
         if self._first_ns is None:
             self._first_ns = about.time_ns
         from_start = None if about.time_ns is None or self._first_ns is None else about.time_ns - self._first_ns
-        self._ready.append(
-            Picture(
-                pixels=self._converter.rgb(frame, aspect),
-                number=about.number,
-                time_ns=about.time_ns,
-                position_ns=from_start if from_start is not None and from_start >= 0 else None,
-                captured_ns=about.captured_ns,
-                damage=about.damage,
-            )
+        return Picture(
+            pixels=self._converter.rgb(frame, aspect),
+            number=about.number,
+            time_ns=about.time_ns,
+            position_ns=from_start if from_start is not None and from_start >= 0 else None,
+            captured_ns=about.captured_ns,
+            damage=about.damage,
         )
 
     def _end(self) -> None:
