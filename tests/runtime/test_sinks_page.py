@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from certificates import write_certificate
 from mjpeg_server import MjpegCamera
 from page_browser import INFO, Browser, safe_state, shown, unfit, until
 from stream_fakes import FakeNet, answer_to
 
 from physedge_runtime.frame import Frame, VoltageSpec
 from physedge_runtime.results import Classification, Reconstruction, Result, Signal, StageTimes, Trust, TrustState
-from physedge_runtime.sinks.page_access import PageAccess
+from physedge_runtime.sinks.page_access import PageAccess, page_access
 from physedge_runtime.sinks.serve import ServeSink
 from physedge_runtime.stream import StreamedFrame, Withdrawal
 from physedge_runtime.stream.loop import stream
@@ -285,6 +287,25 @@ def test_the_screen_stays_awake_where_the_browser_allows_it(live: Browser) -> No
     live.reads("awake", "Screen stays awake")
     live.press("w")
     live.reads("awake", "Screen may sleep")
+
+
+@pytest.mark.parametrize(("is_encrypted", "word"), [(True, "Screen stays awake"), (False, "Screen may sleep")])
+def test_from_another_machine_the_screen_stays_awake_by_tls_only(
+    browser: Browser, tmp_path: Path, is_encrypted: bool, word: str
+) -> None:
+    sink = ServeSink("0.0.0.0", 0, access=page_access(tls=write_certificate(tmp_path) if is_encrypted else None))
+    sink.open(INFO)
+    sink.write(shown(1))
+    try:
+        if "//127." in sink.url:
+            pytest.skip("this machine has no address but the loopback's")
+        browser.get(sink.url)
+        browser.reads("state", "LIVE")
+        browser.reads("awake", word)
+        browser.get(sink.url.partition("?")[0])  # its cookie opens the page, too
+        browser.reads("state", "LIVE")
+    finally:
+        sink.close()
 
 
 def test_the_engineers_view_is_behind_a_key_and_the_answer_can_be_taken_off(live: Browser, sink: ServeSink) -> None:

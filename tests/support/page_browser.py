@@ -23,7 +23,7 @@ INFO = StreamInfo(
 )
 
 
-def until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
+def until(condition: Callable[[], bool], timeout_s: float = 15.0) -> None:
     end = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < end, "it never happened"
@@ -37,6 +37,7 @@ class Browser:
         webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
         chromium, driver = program("chromium", "chromium"), program("chromedriver", "chromium-driver")
         options = webdriver.ChromeOptions()
+        options.accept_insecure_certs = True  # the certificates of tests vouch for themselves
         options.binary_location = str(chromium)
         options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
         for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1280,800"):

@@ -47,7 +47,7 @@ async function listen() {
         continue;
       }
       const picture = answer.status === 200 ? await createImageBitmap(await answer.blob()) : null;
-      if (asked === wishes) take(told, picture); // else another picture was asked for meanwhile
+      if (asked === wishes || told.ended) take(told, picture); // else another picture was asked for meanwhile
       if (told.ended) await pause(RETRY_MS);
     } catch {
       await pause(RETRY_MS);
