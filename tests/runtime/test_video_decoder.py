@@ -219,6 +219,24 @@ def test_other_bits_are_not_found_where_the_format_has_no_checksum_and_the_table
     assert "| other bits in HEVC, VP8, VP9, AV1 and formats without a checksum | **not found**" in faults
 
 
+def test_a_whole_picture_that_is_missing_is_not_found_and_the_table_of_faults_says_so(tmp_path: Path) -> None:
+    """One packet left out of a container that does not count them; its decoder copies what it misses."""
+    import av
+
+    whole, less = encode(tmp_path / "whole.mkv", counted(20), *X264, "-g", "10"), tmp_path / "less.mkv"
+    with av.open(str(whole)) as source, av.open(str(less), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for index, packet in enumerate(packet for packet in source.demux() if packet.size):
+            if index != 13:
+                packet.stream = stream
+                target.mux(packet)
+    decoder, pictures = decode(less)
+    assert len(pictures) == 19
+    assert not decoder.damage
+    faults = (Path(__file__).parents[2] / "docs/faults.md").read_text(encoding="utf-8")
+    assert "| a whole picture that is missing without a trace, from a stream that states no number" in faults
+
+
 def test_a_picture_that_could_not_be_decoded_leaves_a_gap_in_the_numbers(tmp_path: Path) -> None:
     whole = encode(tmp_path / "whole.avi", counted(20), "-c:v", "mjpeg", "-q:v", "2", "-pix_fmt", "yuvj420p")
     content = bytearray(whole.read_bytes())
