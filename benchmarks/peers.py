@@ -115,13 +115,13 @@ class Peers:
 
     def _physedge(self, engine: str) -> Answer:
         from physedge_runtime import Frame, load
-        from physedge_runtime.resize import to_frame
+        from physedge_runtime.frame_mask import labels_on_frame
 
         net = load(self.arguments.bundle).open(engine=engine, threads=1, allow_rejected=True)
 
         def answer(frame: NDArray[np.uint8]) -> NDArray[Any]:
             result: Any = net.answer(Frame(pixels=frame, captured_ns=time.monotonic_ns()))
-            return to_frame(result.mask, self.spec.frame, result.frame_shape)
+            return labels_on_frame(result, self.spec.frame)
 
         return answer
 

@@ -17,7 +17,8 @@ from physedge_calibrate.samples import Advance, Infer
 from physedge_calibrate.statistics import Interval, guarded_mean_interval, mean_interval
 from physedge_runtime.decode import foreground
 from physedge_runtime.frame import Frame
-from physedge_runtime.resize import labels_to_grid, prepare, to_frame
+from physedge_runtime.frame_mask import mask_on_frame
+from physedge_runtime.resize import labels_to_grid, prepare
 from physedge_runtime.spec import ModelSpec
 from physedge_runtime.trust import signals_of
 
@@ -102,7 +103,8 @@ def evaluate_segmentation(
             signals.append(signals_of(outputs))
             mask = foreground(probability, spec.threshold)
             shape = (pixels.shape[0], pixels.shape[1])
-            yield mask, labels_to_grid(truth, spec.frame), to_frame(mask, spec.frame, shape), truth
+            native = mask_on_frame(probability, spec.threshold, spec.frame, shape)
+            yield mask, labels_to_grid(truth, spec.frame), native, truth
             advance()
 
     rows = list(pairs())

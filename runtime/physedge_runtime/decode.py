@@ -66,6 +66,7 @@ def _segmentation(outputs: Outputs, spec: ModelSpec, head: Head) -> Segmentation
         probability=probability,
         classes=spec.classes,
         frame_shape=(head.frame.pixels.shape[0], head.frame.pixels.shape[1]),
+        threshold=spec.threshold,
     )
 
 

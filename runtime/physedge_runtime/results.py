@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -111,14 +112,18 @@ class Segmentation(Result):
         probability: float32 (class, height, width) on the network's grid, 0 to 1; one plane (the foreground's) for
         two classes.
         classes: Names, `classes[0]` is the background.
-        frame_shape: (height, width) of the raw frame in pixels; `physedge_runtime.resize.to_frame` brings the mask
-        there.
+        frame_shape: (height, width) of the raw frame in pixels; `physedge_runtime.frame_mask.labels_on_frame` gives the
+            mask there.
+        threshold: Of one plane.
+        kept: What was computed from it already, by `labels_on_frame`.
     """
 
     mask: NDArray[np.uint8]
     probability: NDArray[np.float32]
     classes: tuple[str, ...]
     frame_shape: tuple[int, int]
+    threshold: float = 0.5
+    kept: dict[Hashable, NDArray[np.uint8]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

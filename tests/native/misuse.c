@@ -117,6 +117,7 @@ static void null_everywhere(const char *path) {
     said("infer", physedge_net_infer(NULL, &frame, &result, &error));
     said("prepare", physedge_net_prepare(NULL, &frame, mask, sizeof mask, &error));
     said("to_frame", physedge_net_to_frame(NULL, mask, 9, 9, mask, 9, &error));
+    said("frame_mask", physedge_net_frame_mask(NULL, &result, mask, 9, &error));
     said("region", physedge_net_region(NULL, &result, 1, &region, &error));
     printf("answer_of %s\n", physedge_answer_of(NULL, PHYSEDGE_OK, NULL, NULL).fault);
     said("look_at", physedge_look_at(NULL, &look, &error));
@@ -222,8 +223,11 @@ static void wrong_sizes(const char *path) {
     said("no frame to go to", physedge_net_to_frame(net, mask, 0, 0, mask, 0, &error));
     said("a huge frame to go to", physedge_net_to_frame(net, mask, 40000, 2, mask, 0, &error));
     said("a stride below its width", physedge_net_to_frame(net, mask, 20, 2, mask, 3, &error));
+    static float probability[1 << 16];
     result = a_result();
+    result.output[0] = probability, result.output_floats[0] = sizeof probability / sizeof *probability;
     result.frame_width_px = UINT32_MAX, result.frame_height_px = 1;
+    said("a mask that nobody filled in", physedge_net_frame_mask(net, &result, mask, 0, &error));
     said("a result that nobody filled in", physedge_net_region(net, &result, 1, &region, &error));
     result = a_result();
     said("all is well", physedge_net_infer(net, &frame, &result, &error));

@@ -26,7 +26,7 @@ CASES = {
         "bundle_name ''",
         "net_open 2 PE-NATIVE-001",
         "outputs 0",
-        *(f"{name} 2 PE-NATIVE-001" for name in ("infer", "prepare", "to_frame", "region")),
+        *(f"{name} 2 PE-NATIVE-001" for name in ("infer", "prepare", "to_frame", "frame_mask", "region")),
         "answer_of the engine gave no answer",
         *(f"{name} 2 PE-NATIVE-001" for name in ("look_at", "stream_create")),
         *("has_room 0", "is_idle 1", "safe_reason said", "source_lag 0"),
@@ -58,7 +58,12 @@ CASES = {
             f"{name} 2 PE-NATIVE-001"
             for name in (
                 *("a small mask", "  its region", "a small output", "a small grid", "no frame to go to"),
-                *("a huge frame to go to", "a stride below its width", "a result that nobody filled in"),
+                *(
+                    "a huge frame to go to",
+                    "a stride below its width",
+                    "a mask that nobody filled in",
+                    "a result that nobody filled in",
+                ),
             )
         ),
         "all is well 0 ok",

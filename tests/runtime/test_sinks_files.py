@@ -85,7 +85,8 @@ def test_a_region_is_told_in_pixels_of_the_frame_behind_crop_and_letterbox() -> 
     result = answer_to(frame)
     mask = np.zeros((24, 32), np.uint8)
     mask[0:4, 8:12] = 1  # the upper left corner of what is looked at
-    found = regions(replace(result, mask=mask), spec)["lesion"]
+    probability = mask[np.newaxis] * np.float32(0.9)
+    found = regions(replace(result, mask=mask, probability=probability), spec)["lesion"]
     assert found.box_px == (64, 0, 80, 16)
     assert found.centroid_px == (72.0, 8.0)
     assert found.area_fraction == 16 / (16 * 24)

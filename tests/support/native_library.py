@@ -244,6 +244,7 @@ class Native:
         address, size = c.c_void_p, c.c_size_t
         self.library.physedge_net_prepare.argtypes = [address, address, address, size, address]
         self.library.physedge_net_to_frame.argtypes = [address, address, c.c_uint32, c.c_uint32, address, size, address]
+        self.library.physedge_net_frame_mask.argtypes = [address, address, address, size, address]
         self.library.physedge_bundle_read_memory.argtypes = [c.c_char_p, size, c.c_char_p, address, address, address]
         self.library.physedge_open_defaults.restype = OpenOptions
         self.library.physedge_now_ns.restype = c.c_int64

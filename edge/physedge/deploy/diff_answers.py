@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from physedge_calibrate.metrics.segmentation import dice
 from physedge_calibrate.regression_answers import VISIBLE_FRACTION
+from physedge_runtime.frame_mask import labels_on_frame
 from physedge_runtime.net import Net
-from physedge_runtime.resize import to_frame
 from physedge_runtime.results import Classification, Reconstruction, Result, Segmentation
 from physedge_runtime.spec import Task
 
@@ -79,7 +79,7 @@ def _segmentation(name: str, frame: NDArray[Any], nets: tuple[Net, Net], sample:
 def _mask(result: Result, net: Net) -> NDArray[np.uint8]:
     assert isinstance(result, Segmentation)
     assert net.spec.frame is not None
-    return to_frame(result.mask, net.spec.frame, result.frame_shape)
+    return labels_on_frame(result, net.spec.frame)
 
 
 def _classification(name: str, frame: NDArray[Any], nets: tuple[Net, Net], sample: Any) -> Compared:

@@ -18,10 +18,9 @@ from physedge.deploy.judge import REFERENCE_ENGINE
 from physedge_calibrate.dataset import subset_folder
 from physedge_calibrate.evaluate import Sample, read_samples
 from physedge_runtime.bundle import Bundle
-from physedge_runtime.decode import foreground
 from physedge_runtime.frame import Frame
+from physedge_runtime.frame_mask import mask_on_frame
 from physedge_runtime.net import Net
-from physedge_runtime.resize import to_frame
 from physedge_runtime.spec import ModelSpec, Task
 
 Panels = tuple[tuple[str, NDArray[np.uint8]], ...]
@@ -165,7 +164,7 @@ def _masks(sample: Sample, spec: ModelSpec, full: Net, shipped: Net) -> Panels:
 def _mask(net: Net, picture: NDArray[np.uint8], spec: ModelSpec) -> NDArray[np.uint8]:
     assert spec.frame is not None
     probability = net.outputs(net.prepare(Frame(pixels=picture)))["probability"][0]
-    return to_frame(foreground(probability, spec.threshold), spec.frame, (picture.shape[0], picture.shape[1]))
+    return mask_on_frame(probability, spec.threshold, spec.frame, (picture.shape[0], picture.shape[1]))
 
 
 def _outlined(picture: NDArray[np.uint8], where: NDArray[np.bool_], colour: NDArray[np.float64]) -> NDArray[np.uint8]:
@@ -177,7 +176,12 @@ def _outlined(picture: NDArray[np.uint8], where: NDArray[np.bool_], colour: NDAr
     for axis in (0, 1):
         for shift in (-2, -1, 1, 2):
             inner &= np.roll(padded, shift, axis=axis)
-    shown[where & ~inner[2:-2, 2:-2]] = colour
+    # The ring's share of the pixels around each pixel: a line without steps.
+    ring = np.pad((padded & ~inner)[2:-2, 2:-2], 1).astype(np.float64)
+    height, width = where.shape
+    shifted = [ring[row : row + height, column : column + width] for row in range(3) for column in range(3)]
+    share = (np.sum(shifted, axis=0) / len(shifted))[:, :, np.newaxis]
+    shown += share * (colour - shown)
     return shown.astype(np.uint8)
 
 

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from physedge.train.recipe import Row
 from physedge.train.validate import Scores
 from physedge_calibrate.dataset import LabelledFile
-from physedge_runtime.decode import foreground
-from physedge_runtime.resize import to_frame
+from physedge_runtime.frame_mask import mask_on_frame
 from physedge_runtime.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -82,10 +81,11 @@ def draw_worst(scores: Scores, samples: Sequence[LabelledFile], spec: ModelSpec,
         axes.set_axis_off()
     for axes, index in zip(grid, chosen, strict=False):
         picture, truth = samples[index].pair()
-        mask = foreground(scores.evaluation.probabilities[index].astype(np.float32), spec.threshold)
+        probability = scores.evaluation.probabilities[index].astype(np.float32)
+        mask = mask_on_frame(probability, spec.threshold, spec.frame, (picture.shape[0], picture.shape[1]))
         axes.imshow(picture)
         _contour(axes, truth, _TRUTH)
-        _contour(axes, to_frame(mask, spec.frame, (picture.shape[0], picture.shape[1])), _ANSWER)
+        _contour(axes, mask, _ANSWER)
         axes.set_title(f"{samples[index].name}   Dice {scores.evaluation.grid.dice[index]:.3f}", fontsize=8)
     figure.legend(
         handles=[Line2D([], [], color=_TRUTH, label="truth"), Line2D([], [], color=_ANSWER, label="network")],

@@ -4,6 +4,7 @@
 #include <physedge.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static void demand(physedge_status status, const physedge_error *error) {
     char sentence[1024];
@@ -34,6 +35,10 @@ int main(int count, char **arguments) {
     size_t frame_bytes = (size_t)frame.width_px * frame.height_px * 3;
     uint8_t *pixels = malloc(frame_bytes);
     physedge_result result = {.mask = malloc(info.mask_bytes + 1), .mask_bytes = info.mask_bytes};
+    for (size_t index = 0; index < info.outputs; ++index) {  // the mask at the frame's size is made of the probability
+        if (strcmp(info.output[index].name, "probability") != 0) continue;
+        result.output[index] = malloc((info.output[index].floats + 1) * sizeof(float)), result.output_floats[index] = info.output[index].floats;
+    }
     FILE *masks = count > 4 ? fopen(arguments[4], "wb") : NULL;
     for (frame.pixels = pixels; frame_bytes > 0 && fread(pixels, 1, frame_bytes, stdin) == frame_bytes; ++frame.frame_id) {
         physedge_look look;
@@ -56,5 +61,6 @@ int main(int count, char **arguments) {
     }
     physedge_status status = physedge_stream_safe_reason(stream)[0] ? PHYSEDGE_SAFE_STATE : PHYSEDGE_OK;
     physedge_stream_free(stream), physedge_net_free(net), free(result.mask), free(pixels);
+    for (size_t index = 0; index < info.outputs; ++index) free(result.output[index]);
     return status;
 }

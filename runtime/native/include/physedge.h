@@ -315,12 +315,17 @@ PHYSEDGE_API physedge_status physedge_net_infer(physedge_net *net, const physedg
 /* Only the picture that the graph would take in: uint8 (height, width, channel) of the network's grid. */
 PHYSEDGE_API physedge_status physedge_net_prepare(physedge_net *net, const physedge_frame *frame, uint8_t *grid,
                                                   size_t grid_bytes, physedge_error *error);
-/* Bring a mask from the grid to a frame of this size, nearest pixel; 0 outside of what was looked at. */
+/* The mask at the size of the frame that was answered, uint8 (height, width): the probability brought there (bilinear),
+ * then the threshold, the same bytes as in Python (docs/spec.md); 0 outside of what was looked at. The result must have
+ * the memory of the output "probability". PE-NATIVE-001. */
+PHYSEDGE_API physedge_status physedge_net_frame_mask(const physedge_net *net, const physedge_result *result,
+                                                     uint8_t *labels, size_t stride_bytes, physedge_error *error);
+/* Bring labels from the grid to a frame of this size, nearest pixel, in steps; 0 outside of what was looked at. */
 PHYSEDGE_API physedge_status physedge_net_to_frame(const physedge_net *net, const uint8_t *mask, uint32_t width_px,
                                                    uint32_t height_px, uint8_t *labels, size_t stride_bytes,
                                                    physedge_error *error);
 
-/* One class of a mask, in pixels of the frame. */
+/* One class of the mask at the frame's size. */
 typedef struct physedge_region {
     double area_fraction;        /* share of the part of the frame that is looked at */
     int is_empty;
@@ -328,7 +333,7 @@ typedef struct physedge_region {
     int32_t left_px, top_px, right_px, bottom_px;  /* right and bottom exclusive; 0 where empty */
 } physedge_region;
 
-/* Measure one class (1 ...) of a result that has its mask. */
+/* Measure one class (1 ...) on the mask of physedge_net_frame_mask; the result must have the same memory. */
 PHYSEDGE_API physedge_status physedge_net_region(const physedge_net *net, const physedge_result *result,
                                                  uint32_t class_index, physedge_region *region, physedge_error *error);
 /* CLOCK_MONOTONIC. */

@@ -2,10 +2,10 @@
 #include <time.h>
 
 #include <algorithm>
-#include <cmath>
 #include <memory>
 #include <string>
 
+#include "frame_mask.hpp"
 #include "handle.hpp"
 #include "net.hpp"
 #include "refusal.hpp"
@@ -18,29 +18,38 @@ physedge_status missing(physedge_error* error) {
     return report(error, PHYSEDGE_USAGE, "PE-NATIVE-001", "NULL for an argument that is needed", "a value", "correct the call");
 }
 
-// How many pixels of each row and column carry a class, in one pass and without memory.
+// Where a class lies in a frame, in one pass and without memory.
 struct Extent {
     std::uint64_t count = 0;
     double row_sum = 0, column_sum = 0;
     int top = -1, bottom = -1, left = -1, right = -1;
 };
 
-Extent extent_of(const std::uint8_t* mask, const Geometry& way, int grid_width, std::uint32_t label) {
+Extent extent_of(const FrameMask& mask, const Geometry& way, int label) {
     Extent extent;
-    for (int row = 0; row < way.grid_height; ++row) {
-        const std::uint8_t* values = mask + (way.grid_top + row) * grid_width + way.grid_left;
-        for (int column = 0; column < way.grid_width; ++column) {
-            if (values[column] != label) continue;
-            ++extent.count;
-            extent.row_sum += row + 0.5;
-            extent.column_sum += column + 0.5;
+    for (int row = 0; row < way.bottom - way.top; ++row)
+        mask.row(row, [&](int first, int behind, int found) {
+            if (found != label) return;
+            const double count = behind - first;
+            extent.count += static_cast<std::uint64_t>(behind - first);
+            extent.row_sum += (row + 0.5) * count;
+            extent.column_sum += (first + behind) * 0.5 * count;
             if (extent.top < 0) extent.top = row;
             extent.bottom = row;
-            extent.left = extent.left < 0 ? column : std::min(extent.left, column);
-            extent.right = std::max(extent.right, column);
-        }
-    }
+            extent.left = extent.left < 0 ? first : std::min(extent.left, first);
+            extent.right = std::max(extent.right, behind - 1);
+        });
     return extent;
+}
+
+// The way from the frame of a result to the grid; refuses a result that physedge_net_infer did not fill in.
+physedge_status way_of(const physedge_net& net, const physedge_result& result, Geometry& way, physedge_error* error) {
+    if (!net.spec().frame || net.mask_points() == 0 || result.frame_width_px == 0 || result.frame_height_px == 0) return missing(error);
+    if (!net.has_answer(result) || result.frame_width_px > 32768 || result.frame_height_px > 32768)
+        return report(error, PHYSEDGE_USAGE, "PE-NATIVE-001", "a result without the memory of its probability, or whose frame has no size",
+                      "the result as physedge_net_infer filled it in", "give output and output_floats for the output probability");
+    way = geometry(*net.spec().frame, static_cast<int>(result.frame_height_px), static_cast<int>(result.frame_width_px));
+    return PHYSEDGE_OK;
 }
 
 }  // namespace
@@ -131,33 +140,49 @@ physedge_status physedge_net_to_frame(const physedge_net* net, const uint8_t* ma
     return PHYSEDGE_OK;
 }
 
-physedge_status physedge_net_region(const physedge_net* net, const physedge_result* result, uint32_t class_index,
-                                    physedge_region* region, physedge_error* error) {
-    if (net == nullptr || result == nullptr || region == nullptr || result->mask == nullptr || result->frame_width_px == 0 ||
-        result->frame_height_px == 0)
-        return missing(error);
+physedge_status physedge_net_frame_mask(const physedge_net* net, const physedge_result* result, uint8_t* labels,
+                                        size_t stride_bytes, physedge_error* error) {
+    if (net == nullptr || result == nullptr || labels == nullptr) return missing(error);
     Inside<physedge_net> inside(net);
     if (!inside) return inside.refusal(error);
-    if (!inside->spec().frame) return missing(error);
-    if (result->mask_bytes < inside->mask_points() || result->frame_width_px > 32768 || result->frame_height_px > 32768)
-        return report(error, PHYSEDGE_USAGE, "PE-NATIVE-001", "a result whose mask or frame has not the size that an answer has",
-                      "the result as physedge_net_infer filled it in", "correct the call");
-    const FrameSpec& spec = *inside->spec().frame;
-    Geometry way = geometry(spec, static_cast<int>(result->frame_height_px), static_cast<int>(result->frame_width_px));
-    Extent extent = extent_of(result->mask, way, spec.width, class_index);
+    Geometry way{};
+    if (physedge_status status = way_of(*inside, *result, way, error); status != PHYSEDGE_OK) return status;
+    std::size_t stride = stride_bytes != 0 ? stride_bytes : result->frame_width_px;
+    if (stride < result->frame_width_px)
+        return report(error, PHYSEDGE_USAGE, "PE-NATIVE-001", "a stride below the width of the frame", "a picture", "correct the call");
+    const FrameMask mask = inside->frame_mask(*result, way);
+    for (int row = 0; row < static_cast<int>(result->frame_height_px); ++row) {
+        uint8_t* line = labels + static_cast<std::size_t>(row) * stride;
+        std::fill(line, line + result->frame_width_px, std::uint8_t{0});
+        if (row < way.top || row >= way.bottom) continue;
+        mask.row(row - way.top, [&](int first, int behind, int found) {
+            std::fill(line + way.left + first, line + way.left + behind, static_cast<std::uint8_t>(found));
+        });
+    }
+    return PHYSEDGE_OK;
+}
+
+physedge_status physedge_net_region(const physedge_net* net, const physedge_result* result, uint32_t class_index,
+                                    physedge_region* region, physedge_error* error) {
+    if (net == nullptr || result == nullptr || region == nullptr) return missing(error);
+    Inside<physedge_net> inside(net);
+    if (!inside) return inside.refusal(error);
+    Geometry way{};
+    if (physedge_status status = way_of(*inside, *result, way, error); status != PHYSEDGE_OK) return status;
     *region = physedge_region{};
+    region->is_empty = 1;
+    if (class_index >= FrameMask::most_planes) return PHYSEDGE_OK;
+    Extent extent = extent_of(inside->frame_mask(*result, way), way, static_cast<int>(class_index));
     region->is_empty = extent.count == 0;
     if (extent.count == 0) return PHYSEDGE_OK;
-    double scale_y = static_cast<double>(way.bottom - way.top) / way.grid_height;
-    double scale_x = static_cast<double>(way.right - way.left) / way.grid_width;
     double count = static_cast<double>(extent.count);
-    region->area_fraction = count / (static_cast<double>(way.grid_height) * way.grid_width);
-    region->centroid_x_px = way.left + extent.column_sum / count * scale_x;
-    region->centroid_y_px = way.top + extent.row_sum / count * scale_y;
-    region->left_px = way.left + static_cast<int32_t>(extent.left * scale_x);
-    region->top_px = way.top + static_cast<int32_t>(extent.top * scale_y);
-    region->right_px = way.left + static_cast<int32_t>(std::nearbyint((extent.right + 1) * scale_x));
-    region->bottom_px = way.top + static_cast<int32_t>(std::nearbyint((extent.bottom + 1) * scale_y));
+    region->area_fraction = count / (static_cast<double>(way.bottom - way.top) * (way.right - way.left));
+    region->centroid_x_px = way.left + extent.column_sum / count;
+    region->centroid_y_px = way.top + extent.row_sum / count;
+    region->left_px = way.left + extent.left;
+    region->top_px = way.top + extent.top;
+    region->right_px = way.left + extent.right + 1;
+    region->bottom_px = way.top + extent.bottom + 1;
     return PHYSEDGE_OK;
 }
 

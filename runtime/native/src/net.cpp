@@ -435,6 +435,18 @@ physedge_status physedge_net::decode(physedge_result& result, physedge_error* er
     return PHYSEDGE_OK;
 }
 
+bool physedge_net::has_answer(const physedge_result& result) const noexcept {
+    const Output& answer = outputs_[answer_];
+    return result.output[answer_] != nullptr && result.output_floats[answer_] >= answer.floats() &&
+           static_cast<std::size_t>(answer.shape[0]) <= FrameMask::most_planes;
+}
+
+FrameMask physedge_net::frame_mask(const physedge_result& result, const Geometry& way) const noexcept {
+    const Output& answer = outputs_[answer_];
+    const auto planes = static_cast<std::size_t>(answer.shape[0]);
+    return {result.output[answer_], planes, answer.floats() / planes, static_cast<float>(spec_.threshold), spec_.frame->width, way};
+}
+
 void physedge_net::threshold(const float* values, std::size_t planes, std::size_t points, physedge_result& result) const noexcept {
     std::uint64_t foreground = 0;
     const auto least = static_cast<float>(spec_.threshold);

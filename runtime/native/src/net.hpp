@@ -10,6 +10,7 @@
 #include "bundle.hpp"
 #include "engines/engine.hpp"
 #include "manifest.hpp"
+#include "frame_mask.hpp"
 #include "resize.hpp"
 
 struct physedge_net {
@@ -26,6 +27,9 @@ public:
     const physedge::ModelSpec& spec() const { return spec_; }
     // Of the mask of a result; 0 where the answer is none.
     std::size_t mask_points() const;
+    // Whether a result has the memory of the answer, and a mask can be made of it.
+    bool has_answer(const physedge_result& result) const noexcept;
+    physedge::FrameMask frame_mask(const physedge_result& result, const physedge::Geometry& way) const noexcept;
 
 private:
     physedge::ModelSpec spec_;

@@ -18,8 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physedge_runtime.errors import missing_extra
-from physedge_runtime.frame import FrameSpec
-from physedge_runtime.resize import to_frame
+from physedge_runtime.frame_mask import labels_on_frame
 from physedge_runtime.results import Segmentation
 from physedge_runtime.sinks.address import listen, parse_listen_address
 from physedge_runtime.sinks.jsonl import utc_now
@@ -123,8 +122,7 @@ class IgtlSink:
         if not isinstance(result, Segmentation):
             return np.zeros(self._shape, np.uint8)
         assert self._info is not None
-        spec = self._info.frame_spec or FrameSpec(height=result.mask.shape[0], width=result.mask.shape[1])
-        return to_frame(result.mask, spec, result.frame_shape)
+        return labels_on_frame(result, self._info.frame_spec)
 
     def _accept(self) -> None:
         assert self._listening is not None

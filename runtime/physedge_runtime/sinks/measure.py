@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physedge_runtime.frame import FrameSpec
+from physedge_runtime.frame_mask import labels_on_frame
 from physedge_runtime.resize import Geometry, geometry
 from physedge_runtime.results import Segmentation
 
@@ -30,20 +31,21 @@ class Region:
 
 
 def regions(result: Segmentation, spec: FrameSpec | None) -> dict[str, Region]:
-    """Every class but the background, by name.
+    """Every class but the background, by name, measured on the mask at the frame's size.
 
     Args:
-        result: Mask and probabilities on the network's grid.
+        result: Its probability is brought to the frame.
         spec: How the frame came to the grid; None where the whole frame was stretched.
     """
     way = way_to_grid(result, spec)
     rows = slice(way.grid_top, way.grid_top + way.grid_height)
     columns = slice(way.grid_left, way.grid_left + way.grid_width)
-    mask, probability = result.mask[rows, columns], result.probability[:, rows, columns]
+    probability = result.probability[:, rows, columns]
+    labels = labels_on_frame(result, spec)[way.top : way.bottom, way.left : way.right]
     found = {}
     for label, name in enumerate(result.classes[1:], start=1):
         plane = probability[0] if probability.shape[0] == 1 else probability[label]
-        found[name] = _region(mask == label, float(plane.max()), way)
+        found[name] = _region(labels == label, float(plane.max()), way)
     return found
 
 
@@ -55,23 +57,22 @@ def way_to_grid(result: Segmentation, spec: FrameSpec | None) -> Geometry:
 
 
 def _region(is_inside: NDArray[np.bool_], largest_probability: float, way: Geometry) -> Region:
-    count = int(is_inside.sum())
-    share = count / is_inside.size
+    in_row = np.count_nonzero(is_inside, axis=1)
+    count = int(in_row.sum())
     if not count:
         return Region(area_fraction=0.0, centroid_px=None, box_px=None, largest_probability=largest_probability)
-    in_row, in_column = is_inside.sum(axis=1), is_inside.sum(axis=0)
-    scale_y, scale_x = (way.bottom - way.top) / way.grid_height, (way.right - way.left) / way.grid_width
+    in_column = np.count_nonzero(is_inside, axis=0)
     rows, columns = np.flatnonzero(in_row), np.flatnonzero(in_column)
     centre_y = float((np.arange(in_row.size) + 0.5) @ in_row) / count
     centre_x = float((np.arange(in_column.size) + 0.5) @ in_column) / count
     return Region(
-        area_fraction=share,
-        centroid_px=(way.left + centre_x * scale_x, way.top + centre_y * scale_y),
+        area_fraction=count / is_inside.size,
+        centroid_px=(way.left + centre_x, way.top + centre_y),
         box_px=(
-            way.left + int(columns[0] * scale_x),
-            way.top + int(rows[0] * scale_y),
-            way.left + round((columns[-1] + 1) * scale_x),
-            way.top + round((rows[-1] + 1) * scale_y),
+            way.left + int(columns[0]),
+            way.top + int(rows[0]),
+            way.left + int(columns[-1]) + 1,
+            way.top + int(rows[-1]) + 1,
         ),
         largest_probability=largest_probability,
     )

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physedge_runtime.frame import Colour, Frame
+from physedge_runtime.frame_mask import labels_on_frame
 from physedge_runtime.growth_reading import parameter_words
-from physedge_runtime.resize import Geometry
 from physedge_runtime.results import Classification, Reconstruction, Result, Segmentation, Signal, TrustState
 from physedge_runtime.sinks.density import draw_density
 from physedge_runtime.sinks.measure import way_to_grid
@@ -92,21 +92,11 @@ class Overlay:
             return
         way = way_to_grid(result, self._info.frame_spec)
         part = canvas[way.top : way.bottom, way.left : way.right]
+        labels = labels_on_frame(result, self._info.frame_spec)[way.top : way.bottom, way.left : way.right]
         for label in range(1, len(result.classes)):
-            inside = self._to_frame(result.mask == label, way)
-            if inside is not None:
+            inside = (labels == label).view(np.uint8)
+            if inside.any():
                 self._draw_region(part, inside, _CLASS_COLOURS[(label - 1) % len(_CLASS_COLOURS)])
-
-    def _to_frame(self, mask: NDArray[np.bool_], way: Geometry) -> Picture | None:
-        """The mask at the frame's size, its outline smoothed between the grid's pixels; None where it is empty."""
-        rows = slice(way.grid_top, way.grid_top + way.grid_height)
-        columns = slice(way.grid_left, way.grid_left + way.grid_width)
-        grid = mask[rows, columns]
-        if not grid.any():
-            return None
-        size = (way.right - way.left, way.bottom - way.top)
-        large = self._cv2.resize(grid.astype(np.float32), size, interpolation=self._cv2.INTER_CUBIC)
-        return np.asarray(large > 0.5, np.uint8)
 
     def _draw_region(self, part: Picture, inside: Picture, colour: tuple[int, int, int]) -> None:
         cv2 = self._cv2
