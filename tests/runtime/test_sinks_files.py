@@ -88,8 +88,8 @@ def test_a_region_is_told_in_pixels_of_the_frame_behind_crop_and_letterbox() -> 
     probability = mask[np.newaxis] * np.float32(0.9)
     found = regions(replace(result, mask=mask, probability=probability), spec)["lesion"]
     assert found.box_px == (64, 0, 80, 16)
-    assert found.centroid_px == (72.0, 8.0)
-    assert found.area_fraction == 16 / (16 * 24)
+    assert found.centroid_px == pytest.approx((72.0, 8.0), abs=0.2)  # the two inner corners are rounded
+    assert found.area_fraction == pytest.approx(16 / (16 * 24), rel=0.03)
 
 
 def test_an_empty_mask_has_no_place() -> None:
