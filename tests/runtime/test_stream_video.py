@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +14,17 @@ from stream_fakes import FakeNet, answer_to, stream_threads
 
 from physedge_runtime.errors import SourceError, UsageError
 from physedge_runtime.frame import Damage, Frame
-from physedge_runtime.results import Result, TrustState
+from physedge_runtime.results import Result, Signal, TrustState
 from physedge_runtime.sinks.base import CollectingSink
 from physedge_runtime.sinks.jsonl import JsonLinesSink
+from physedge_runtime.sinks.metrics import MetricsSink
 from physedge_runtime.sources.file import VideoFileSource
 from physedge_runtime.sources.paced import PacedSource
 from physedge_runtime.sources.spaced import SpacedSource
 from physedge_runtime.stream import EventKind, StreamEvent
 from physedge_runtime.stream.loop import stream
 from physedge_runtime.stream.record import replay
-from physedge_runtime.stream.streamed import StreamedFrame, Withdrawal
+from physedge_runtime.stream.streamed import StreamedFrame, StreamInfo, Withdrawal
 
 pytest.importorskip("av", reason="the extra camera is not installed")
 
@@ -76,6 +79,25 @@ def assert_trusted_as_damaged(item: StreamedFrame) -> None:
             assert item.result is None
             assert item.withdrawn is Withdrawal.VOID
             assert "could not be decoded" in item.withdrawn_text
+
+
+def test_metrics_count_the_damage() -> None:
+    pytest.importorskip("prometheus_client", reason="the extra metrics is not installed")
+    sink = MetricsSink("127.0.0.1", 0)
+    sink.open(StreamInfo(source="camera", live=True, period_ns=None, engine="fake"))
+    try:
+        sink.write(
+            StreamedFrame(
+                frame=None, signal=Signal.LIVE, captured_ns=0, at_ns=0, age_ms=0.0, damage={"packets": 3, "doubtful": 7}
+            )
+        )
+        with urllib.request.urlopen(f"http://127.0.0.1:{sink.port}/metrics", timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+    finally:
+        sink.close()
+    found = [re.match(r'physedge_damage\{kind="(\w+)".*\} ([0-9.]+)', line) for line in lines]
+    told = {match[1]: float(match[2]) for match in found if match}
+    assert told == {"packets": 3, "pictures": 0, "doubtful": 7}
 
 
 def test_a_recording_of_a_damaged_file_replays_the_same(damaged: Path, tmp_path: Path) -> None:
