@@ -127,6 +127,23 @@ def test_a_file_is_not_called_live(browser: Browser) -> None:
     until(lambda: browser.is_struck)
 
 
+def test_a_file_says_where_it_is_and_what_part_is_looked_at(browser: Browser) -> None:
+    sink = ServeSink("127.0.0.1", 0)
+    sink.open(replace(INFO, live=False, notes=("interlaced, deinterlaced", "region 2 is not looked at")))
+    item = shown(1)
+    assert item.frame is not None
+    frame = replace(item.frame, position_ns=63_400_000_000, part="region 1 of 2", name="clip.mp4")
+    sink.write(replace(item, frame=frame, damage={"cut_packets": 2}))
+    try:
+        browser.get(sink.url)
+        browser.reads("legendhead", "Found in region 1 of 2 · clip.mp4 · 1:03.40")
+        browser.reads("notes", "region 2 is not looked at")
+        browser.press("e")
+        browser.reads("damages", "cut packets 2")
+    finally:
+        sink.close()
+
+
 def test_a_name_is_text_whatever_stands_in_it(browser: Browser) -> None:
     hostile = "</script><img src=x onerror=document.title='owned'><b>\u202e\x1b[31m"
     names = (hostile, "__proto__", "constructor", "toString")

@@ -29,6 +29,7 @@ export function showFigures({ said, state, trust, isHeard }) {
   write("rate", said.answers ? state.answers_per_s.toFixed(1) : "–");
   write("number", isHeard && state.frame_id !== null && said.answers ? state.frame_id : "–");
   showDrops(isHeard ? Object.entries(state.drops) : null);
+  showDamage(isHeard ? Object.entries(state.damage) : []);
   showSignals(trust);
   showStages(said.answers ? state.stages : null);
 }
@@ -38,6 +39,12 @@ function showDrops(drops) {
   show("dropsection", drops !== null && drops.length > 0);
   const counted = (drops ?? []).map(([cause, count]) => [words(cause), count]);
   rows("drops", counted);
+}
+
+function showDamage(damage) {
+  show("damagesection", damage.length > 0);
+  const counted = damage.map(([kind, count]) => [words(kind), count]);
+  rows("damages", counted);
 }
 
 function showSignals(trust) {

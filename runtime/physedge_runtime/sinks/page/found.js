@@ -19,7 +19,20 @@ const SCALE = [
 const figure = value => (value === null || value === undefined ? "–" : Number(value).toPrecision(3));
 const own = (table, name) => (Object.hasOwn(table, name) ? table[name] : undefined);
 
-// Rows of [name, value, colour]. Without an answer the classes stay, so that the reader knows what is looked for.
+// What the answer is of, where that is not simply the picture of now: a part of it, a place in a clip, one of many files.
+export function headOf(shown, stream) {
+  const place = stream.live ? [] : [shown.name ?? "", clock(shown.position_us)];
+  const words = [shown.part ? "in " + shown.part : "", ...place].filter(Boolean);
+  return ["Found", ...words].join(" · ").replace("Found · in ", "Found in ");
+}
+
+function clock(position_us) {
+  if (position_us === null || position_us === undefined) return "";
+  const hundredths = Math.floor(position_us / 1e4);
+  return `${Math.floor(hundredths / 6000)}:${((hundredths % 6000) / 100).toFixed(2).padStart(5, "0")}`;
+}
+
+// Rows of [name, value, colour].
 export function foundIn(answer, stream) {
   if (!answer) return [["no answer is shown", ""]];
   if (answer.task === "segmentation") return segmented(answer, stream);

@@ -3,7 +3,7 @@
 import { drawAges, forgetAges, noteAge } from "./ages.js";
 import { press, setUpControls, toggleAwake, toggleEngineer, toggleFull } from "./controls.js";
 import { showAge, showFigures, showRuns } from "./engineer.js";
-import { foundIn, spoken } from "./found.js";
+import { foundIn, headOf, spoken } from "./found.js";
 import { saveSnapshot, showPicture } from "./picture.js";
 import { read } from "./reading.js";
 import { alarm, allowSound, toggleSound } from "./sound.js";
@@ -144,6 +144,9 @@ function render() {
   write("trust", answer && shown.trust ? shown.trust.state : "–");
   const found = foundIn(answer, stream);
   rows("found", found);
+  const isOfNow = pausedAt !== null || !said.isStruck;
+  write("legendhead", shown && isOfNow ? headOf(shown, stream) : "Found");
+  write("notes", (stream.notes ?? []).join("; "));
   write("note", answer && answer.note ? answer.note : "");
   $("picture").setAttribute(
     "aria-label",
