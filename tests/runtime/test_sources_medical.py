@@ -24,7 +24,7 @@ from physedge_runtime.frame import Colour, Frame
 from physedge_runtime.results import Result, Segmentation, StageTimes
 from physedge_runtime.sinks.base import CollectingSink
 from physedge_runtime.sinks.record import describe
-from physedge_runtime.sources import SignalLost, Source, SourceEnded, open_source
+from physedge_runtime.sources import SignalLost, Source, SourceEnded, igtl, open_source
 from physedge_runtime.sources.igtl import parse_igtl_url, picture_of
 from physedge_runtime.stream.loop import stream
 
@@ -232,11 +232,14 @@ def test_a_server_that_closes_is_lost_and_one_that_is_not_there_too() -> None:
 
 def test_an_absurd_or_damaged_message_is_not_believed() -> None:
     pyigtl = pytest.importorskip("pyigtl", reason="the extra igtl is not installed")
+    from pyigtl.messages import CRC64
+
     good = pyigtl.ImageMessage(picture(0)[np.newaxis], device_name="Image").pack()
     huge = bytearray(good)
     huge[42:50] = (1 << 40).to_bytes(8, "big")
     damaged = bytearray(good)
     damaged[58 + 3] = 99  # a scalar type that does not exist
+    damaged[50:58] = CRC64(bytes(damaged[58:])).to_bytes(8, "big")
     for content, reason in ((huge, "announced"), (damaged, "damaged")):
         with socket.create_server(("127.0.0.1", 0)) as server:
             source = open_source(f"igtl://127.0.0.1:{server.getsockname()[1]}/Image")
@@ -247,6 +250,49 @@ def test_an_absurd_or_damaged_message_is_not_believed() -> None:
                 read_one(source)
             connection.close()
             source.close()
+
+
+def test_a_picture_that_changed_on_its_way_is_lost_at_once() -> None:
+    pyigtl = pytest.importorskip("pyigtl", reason="the extra igtl is not installed")
+    changed = bytearray(pyigtl.ImageMessage(picture(0)[np.newaxis], device_name="Image").pack())
+    changed[-100] ^= 1
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        source = open_source(f"igtl://127.0.0.1:{server.getsockname()[1]}/Image")
+        source.open()
+        connection, _ = server.accept()
+        with connection, closing(source):
+            connection.sendall(bytes(changed))
+            with pytest.raises(SignalLost, match=r"PE-SRC-008: .*checksum"):
+                read_one(source)
+
+
+def test_what_a_server_sends_in_place_of_the_wanted_picture_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    pyigtl = pytest.importorskip("pyigtl", reason="the extra igtl is not installed")
+    monkeypatch.setattr(igtl, "_SILENCE_S", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        source = open_source(f"igtl://127.0.0.1:{server.getsockname()[1]}/Image")
+        for sent, told in (([], "and nothing else"), (["Image_Reference"], "IMAGE of 'Image_Reference'")):
+            source.open()
+            connection, _ = server.accept()
+            with connection, closing(source):
+                for name in sent:
+                    connection.sendall(pyigtl.ImageMessage(picture(0)[np.newaxis], device_name=name).pack())
+                    connection.sendall(pyigtl.TransformMessage(np.eye(4), device_name="ProbeToReference").pack())
+                with pytest.raises(SignalLost, match=f"no IMAGE of 'Image' for 0.5 s, .*{told}") as caught:
+                    read_one(source)
+                assert ("TRANSFORM of 'ProbeToReference'" in caught.value.found) == bool(sent)
+
+
+def test_what_is_no_openigtlink_is_lost_and_no_traceback() -> None:
+    pytest.importorskip("pyigtl", reason="the extra igtl is not installed")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        source = open_source(f"igtl://127.0.0.1:{server.getsockname()[1]}")
+        source.open()
+        connection, _ = server.accept()
+        with connection, closing(source):
+            connection.sendall(b"\xff" * 58)
+            with pytest.raises(SignalLost, match="no OpenIGTLink"):
+                read_one(source)
 
 
 @pytest.mark.parametrize(

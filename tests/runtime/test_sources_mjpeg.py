@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import base64
+import io
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+import clips
+import debian
 import numpy as np
 import pytest
 
 from physedge_runtime.sources.base import SignalLost
 from physedge_runtime.sources.mjpeg import MjpegConnection, connect_mjpeg
+from physedge_runtime.sources.multipart import JpegEnd, PartReader
 from physedge_runtime.sources.opencv import import_opencv
+from physedge_runtime.sources.url import UrlSource
 
 pytest.importorskip("cv2", reason="the extra camera is not installed")
 gone_on = threading.Event()
@@ -57,7 +64,7 @@ def camera(answer: bytes | list[bytes], asked: list[bytes] | None = None) -> Ite
 
 def connected(url: str) -> MjpegConnection:
     connection = connect_mjpeg(url, "camera", timeout_s=5, read_s=5, first_id=7)
-    assert connection is not None
+    assert isinstance(connection, MjpegConnection)
     return connection
 
 
@@ -119,6 +126,143 @@ def test_of_pictures_that_have_queued_up_the_newest_is_taken() -> None:
     assert frame is not None
     assert frame.frame_id >= 7 + 3
     assert frame.pixels.mean() == pytest.approx(19.5 + 20 * (frame.frame_id - 7), abs=2)
+
+
+def written(kind: str, body: bytes) -> bytes:
+    """A part as some camera writes it."""
+    head, length = b"Content-Type: image/jpeg\r\n", b"Content-Length: %d\r\n"
+    return {
+        "as the RFC has it": b"\r\n--pictures\r\n" + head + b"\r\n" + body,
+        "no headers": b"\r\n--pictures\r\n\r\n" + body,
+        "padding behind the boundary": b"--pictures \t\r\n" + head + length % len(body) + b"\r\n" + body + b"\r\n",
+        "dashes of its own": b"----pictures\r\n" + head + length % len(body) + b"\r\n" + body + b"\r\n",
+        "no dashes": b"pictures\r\n" + head + length % len(body) + b"\r\n" + body + b"\r\n",
+        "another boundary": b"--other\r\n" + head + length % len(body) + b"\r\n" + body + b"\r\n",
+        "another boundary, no length": b"--other\r\n" + head + b"\r\n" + body + b"\r\n",
+        "no line break, no length": b"--pictures\r\n" + head + b"\r\n" + body,
+        "boundary at the end": head + length % len(body) + b"\r\n" + body + b"\r\n--pictures\r\n",
+        "a length too long": b"--pictures\r\n" + head + length % (len(body) + 7) + b"\r\n" + body + b"\r\n",
+        "a length too short": b"--pictures\r\n" + head + length % (len(body) - 7) + b"\r\n" + body + b"\r\n",
+        "filled up": b"--pictures\r\n" + head + length % (len(body) + 300) + b"\r\n" + body + b"\xff" * 300 + b"\r\n",
+        "line feeds alone": b"--pictures\n" + head.replace(b"\r", b"") + b"\n" + body + b"\n",
+    }[kind]
+
+
+KINDS = """as the RFC has it; no headers; padding behind the boundary; dashes of its own; no dashes; another boundary;
+    another boundary, no length; no line break, no length; boundary at the end; a length too long; a length too short;
+    filled up; line feeds alone"""
+PREAMBLE = [b"", b"This is a message with several parts.\r\n"]
+
+
+@pytest.mark.parametrize("kind", [" ".join(kind.split()) for kind in KINDS.split(";")])
+@pytest.mark.parametrize("stated", ["pictures", "--pictures", ""])
+@pytest.mark.parametrize("at_once", [1, 700, 65536])
+def test_boundaries_as_cameras_write_them(kind: str, stated: str, at_once: int) -> None:
+    if kind == "no headers":
+        stated = "pictures"  # nothing else would tell
+    bodies = [jpeg(value) for value in (60, 120, 180)]
+    sent = b"".join([PREAMBLE[kind == "as the RFC has it"], *(written(kind, body) for body in bodies), b"--pictures--"])
+    stream = io.BytesIO(sent + b"\r\nepilogue\r\n")
+    reader = PartReader(lambda size: stream.read(min(size, at_once)), stated, 30)
+    parts = [reader.read() for _ in bodies]
+    assert [part.body and part.body.rstrip(b"\xff") + b"\xd9" * part.body.endswith(b"\xff") for part in parts] == bodies
+    with pytest.raises(ValueError, match="the connection was closed"):
+        reader.read()
+
+
+@pytest.mark.parametrize("boundary", ["x", "pictures"])
+def test_a_boundary_that_may_stand_in_a_picture_by_chance_does_not_tear_it(boundary: str) -> None:
+    body = jpeg(60)
+    body = body[:-2] + b"--x\r\n" + body[-2:]
+    sent = io.BytesIO(2 * (f"--{boundary}\r\nContent-Type: image/jpeg\r\n\r\n".encode() + body + b"\r\n"))
+    reader = PartReader(sent.read, boundary, 30)
+    assert [reader.read().body, reader.read().body] == [body, body]
+
+
+def test_parts_of_another_kind_stand_between_pictures() -> None:
+    text = b"--frame\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello\r\n"
+    with camera([HEAD + part(jpeg(60)) + text, part(jpeg(120))]) as address:
+        connection = connected(f"http://{address}")
+        frames = [connection.read()]
+        gone_on.set()
+        frames.append(connection.read())
+        connection.close()
+    assert [(frame.frame_id, int(frame.pixels.mean())) for frame in frames if frame] == [(7, 60), (8, 120)]
+
+
+def test_a_torn_picture_of_no_stated_length_is_not_joined_with_the_next() -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (48, 64, 3)).astype(np.uint8)
+    whole = import_opencv().imencode(".jpg", noise)[1].tobytes()
+    with camera([HEAD + part(whole[: len(whole) // 2], length=False), part(jpeg(120), length=False), part(b"")]) as at:
+        connection = connected(f"http://{at}")
+        gone_on.set()
+        assert connection.read() is None
+        gone_on.set()
+        frame = connection.read()
+        connection.close()
+    assert frame is not None
+    assert int(frame.pixels.mean()) == 120
+
+
+def test_a_preview_inside_a_picture_does_not_end_it() -> None:
+    whole = jpeg(60)
+    preview = jpeg(200)
+    with_preview = whole[:2] + b"\xff\xe1" + (len(preview) + 2).to_bytes(2, "big") + preview + whole[2:]
+    assert JpegEnd().find(bytearray(with_preview + b"behind")) == len(with_preview)
+    walk, content = JpegEnd(), bytearray()
+    ends = []
+    for value in with_preview:
+        content.append(value)
+        ends.append(walk.find(content))
+    assert ends == [None] * (len(with_preview) - 1) + [len(with_preview)]
+
+
+def test_a_camera_that_trickles_on_without_a_picture_is_lost() -> None:
+    stop = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def trickle() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(HEAD)
+                while not stop.wait(0.01):
+                    connection.sendall(b"x\r\n")
+
+        thread = threading.Thread(target=trickle)
+        thread.start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        connection = connect_mjpeg(url, "camera", timeout_s=5, read_s=0.1, first_id=0)
+        assert isinstance(connection, MjpegConnection)
+        with pytest.raises(SignalLost):
+            connection.read()
+        stop.set()
+        thread.join(10)
+        connection.close()
+
+
+@pytest.mark.parametrize("form", ["mpjpeg", "mpegts"])
+def test_a_server_that_takes_a_single_connection_is_read(form: str, tmp_path: Path) -> None:
+    """`ffmpeg -listen 1` says octet-stream, and ends with its first viewer."""
+    clip = clips.encode(tmp_path / "clip.mp4", [clips.picture(n) for n in range(60)], *clips.X264)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    codec = ["mjpeg", "-q:v", "3"] if form == "mpjpeg" else ["mpeg2video"]
+    command = [debian.program("ffmpeg", "ffmpeg"), "-v", "quiet", "-re", "-i", str(clip), "-c:v", *codec, "-f", form]
+    source = UrlSource(f"http://127.0.0.1:{port}/s")
+    with subprocess.Popen([*command, "-listen", "1", f"http://127.0.0.1:{port}/s"]) as server:
+        frame, end = None, time.monotonic() + 30
+        while frame is None and time.monotonic() < end:
+            try:
+                source.open()
+                frame = source.read()
+            except SignalLost:
+                assert server.poll() is None, "it has ended: the one connection was used up"
+                threading.Event().wait(0.05)  # it does not listen yet
+        source.close()
+        server.terminate()
+    assert frame is not None
+    assert clips.number_in(frame.pixels) < 60
 
 
 @pytest.mark.parametrize(

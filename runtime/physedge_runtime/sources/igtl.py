@@ -23,6 +23,9 @@ _DEFAULT_PORT = 18944
 _CONNECT_TIMEOUT_S = 3.0
 _LARGEST_BODY_BYTES = 256 * 1024 * 1024
 _MESSAGE_TIMEOUT_S = 2.0
+_CRC_BYTES = 8
+_SILENCE_S = 3.0
+_MOST_NAMES = 12
 
 
 class IgtlSource:
@@ -40,6 +43,8 @@ class IgtlSource:
         self._received = bytearray()
         self._next_id = 0
         self._last_message_id: int | None = None
+        self._came_s = 0.0
+        self._others: set[str] = set()
 
     @property
     def info(self) -> SourceInfo:
@@ -70,18 +75,23 @@ class IgtlSource:
             ) from error
         self._socket.settimeout(READ_WAIT_S)
         self._received.clear()
+        self._others.clear()
+        self._came_s = time.monotonic()
 
     def read(self) -> Frame | None:
         """The next picture of the device, stamped when its last byte had arrived; other messages are passed over.
 
         Raises:
-            SignalLost: The connection broke, or a message stopped in its middle (`PE-SRC-008`).
+            SignalLost: The connection broke, a message stopped in its middle or was damaged, or no picture of the
+                device came for three seconds; then what did come is told (`PE-SRC-008`).
             SourceError: The pictures are no uint8 images of one slice (`PE-SRC-013`).
         """
         message = self._next_message()
         if message is None or message.message_type != "IMAGE" or self._device not in ("", message.device_name):
+            self._note_absence(message)
             return None
         captured_ns = self._clock()
+        self._came_s = time.monotonic()
         pixels, colour = picture_of(message.image)
         frame = Frame(
             pixels=pixels,
@@ -100,6 +110,15 @@ class IgtlSource:
             self._socket.close()
             self._socket = None
 
+    def _note_absence(self, message: Any) -> None:
+        if message is not None and len(self._others) < _MOST_NAMES:
+            self._others.add(f"{message.message_type} of {message.device_name!r}")
+        if time.monotonic() - self._came_s < _SILENCE_S:
+            return
+        wanted = f"no IMAGE of {self._device!r}" if self._device else "no IMAGE"
+        told = f"but {', '.join(sorted(self._others))}" if self._others else "and nothing else"
+        raise self._lost(f"it sent {wanted} for {_SILENCE_S:g} s, {told}")
+
     def _number(self, message_id: int) -> int:
         """The frame's number; a server that counts its messages (protocol 3) shows which were lost."""
         last, self._last_message_id = self._last_message_id, message_id
@@ -112,7 +131,12 @@ class IgtlSource:
 
         if not self._fill(MessageBase.IGTL_HEADER_SIZE, waits=False):
             return None
-        header = MessageBase.parse_header(bytes(self._received[: MessageBase.IGTL_HEADER_SIZE]))
+        first = bytes(self._received[: MessageBase.IGTL_HEADER_SIZE])
+        try:
+            header = MessageBase.parse_header(first)
+        except Exception as error:  # what a damaged header raises depends on where it is damaged
+            raise self._lost(f"what it sends is no OpenIGTLink, {type(error).__name__}") from error
+        stated_crc = int.from_bytes(first[-_CRC_BYTES:], "big")
         size = header["body_size"]
         if size > _LARGEST_BODY_BYTES:
             raise self._lost(f"a message of {size} bytes was announced")
@@ -120,6 +144,7 @@ class IgtlSource:
         self._fill(end, waits=True)
         body = bytes(self._received[MessageBase.IGTL_HEADER_SIZE : end])
         del self._received[:end]
+        self._check(header["device_name"], stated_crc, body)
         message = MessageBase.create_message(header["message_type"])
         if message is None:
             return None
@@ -128,6 +153,12 @@ class IgtlSource:
         except Exception as error:  # what a damaged body raises depends on where it is damaged
             raise self._lost(f"a damaged message came, {type(error).__name__}") from error
         return message
+
+    def _check(self, device: str, stated_crc: int, body: bytes) -> None:
+        from pyigtl.messages import CRC64
+
+        if stated_crc != CRC64(body):
+            raise self._lost(f"a message of the device {device!r} was damaged on its way: its checksum is wrong")
 
     def _fill(self, size: int, *, waits: bool) -> bool:
         """Receive until so many bytes are there; a message once begun must be complete within two seconds."""
@@ -154,7 +185,7 @@ class IgtlSource:
             "PE-SRC-008",
             found=f"{self.info.name} was lost, {why}",
             expected="a server that goes on sending",
-            next_step="check the server and the network",
+            next_step="check the server, the network and the device's name in --source igtl://HOST:PORT/DEVICE",
         )
 
 

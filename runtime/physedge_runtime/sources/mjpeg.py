@@ -1,8 +1,11 @@
 """Motion JPEG over HTTP, read byte by byte: a picture that came in part is found, counted and not shown.
 
 FFmpeg fills up what is missing of a JPEG and says nothing, so that half of an old picture could be answered. Here every
-part of the `multipart/x-mixed-replace` message must begin and end as a JPEG does. Pictures that have queued up in the
-system's buffer, since this machine was too busy to take them, are passed over without being decoded.
+part of the message (`multipart`) must begin and end as a JPEG does. Pictures that have queued up, since this machine
+was too busy to take them, are passed over without being decoded.
+
+A server may take a single connection in all (`ffmpeg -listen 1`), and may not say what it sends. So the first bytes
+tell, and whoever reads on does so over the same connection.
 """
 
 from __future__ import annotations
@@ -15,18 +18,18 @@ import socket
 import termios
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
-from physedge_runtime.frame import Frame
+from physedge_runtime.frame import Colour, Frame
 from physedge_runtime.sources.base import SignalLost
+from physedge_runtime.sources.multipart import PartReader
 from physedge_runtime.sources.picture import decode_picture
 
 _MULTIPART = "multipart/x-mixed-replace"
-_BEGIN, _END = b"\xff\xd8", b"\xff\xd9"
-_LONGEST_LINE = 4096
-_MOST_HEADERS = 32
-_LARGEST_PICTURE = 32 << 20
 _MOST_PASSED_OVER = 100
+_SILENCES = 3  # of the longest silence: within which a picture must be complete
+_PLAYLIST = b"#EXT"
 _NS_PER_S = 1_000_000_000
 
 
@@ -59,7 +62,7 @@ class MjpegConnection:
         self._name, self._clock = name, clock
         self.next_id = first_id
         boundary = response.headers.get_boundary() or ""
-        self._boundary = b"--" + boundary.removeprefix("--").encode("latin-1")
+        self._parts = PartReader(response.read1, boundary, _SILENCES * (sock.gettimeout() or 1))
 
     def read(self) -> Frame | None:
         """The next whole picture, stamped when its last byte had arrived; None in place of a damaged one.
@@ -68,21 +71,19 @@ class MjpegConnection:
             SignalLost: The connection broke, fell silent, or carries something else (`PE-SRC-008`).
         """
         try:
-            headers = self._headers()
-            body = self._body(headers)
+            part = self._parts.read()
             for _ in range(_MOST_PASSED_OVER):
-                if not self._has_waiting(len(body)):
+                if part.is_picture and not self._has_waiting(part.size):
                     break
-                self.next_id += 1
-                headers = self._headers()
-                body = self._body(headers)
+                self.next_id += part.is_picture
+                part = self._parts.read()
         except (OSError, ValueError, http.client.HTTPException) as error:
             raise _lost(self._name) from error
         captured_ns = self._clock()
-        number, self.next_id = self.next_id, self.next_id + 1
-        if not (body.startswith(_BEGIN) and body.rstrip(b"\r\n\0").endswith(_END)):
+        if not part.is_picture:
             return None
-        pixels, colour = decode_picture(body)
+        number, self.next_id = self.next_id, self.next_id + 1
+        pixels, colour = (None, Colour.RGB) if part.body is None else decode_picture(part.body)
         if pixels is None:
             return None
         return Frame(
@@ -90,63 +91,41 @@ class MjpegConnection:
             frame_id=number,
             captured_ns=captured_ns,
             colour=colour,
-            source_stamp_ns=_stamp_ns(headers.get("x-timestamp", "")),
+            source_stamp_ns=_stamp_ns(part.headers.get("x-timestamp", "")),
         )
 
     def _has_waiting(self, size_bytes: int) -> bool:
         """Whether as much as a whole picture has come in already behind the one that was read."""
         waiting = array.array("i", [0])
         fcntl.ioctl(self._sock.fileno(), termios.FIONREAD, waiting)
-        return waiting[0] > size_bytes
+        return waiting[0] + self._parts.waiting > size_bytes
 
     def close(self) -> None:
         """Hang up."""
         self._response.close()
         self._connection.close()
 
-    def _line(self) -> bytes:
-        line = self._response.readline(_LONGEST_LINE)
-        if not line:
-            raise ValueError("the connection was closed")
-        return line
 
-    def _headers(self) -> dict[str, str]:
-        """Of the next part; whatever stands before its boundary is passed over."""
-        while not self._line().rstrip().startswith(self._boundary):
-            pass
-        headers: dict[str, str] = {}
-        while line := self._line().strip():
-            name, _, value = line.decode("latin-1").partition(":")
-            headers[name.strip().lower()] = value.strip()
-            if len(headers) > _MOST_HEADERS:
-                raise ValueError("more headers than a camera sends")
-        return headers
+@dataclass(frozen=True, slots=True)
+class OpenAnswer:
+    """A camera's answer that is no motion JPEG, at its first byte; closing `content` hangs up."""
 
-    def _body(self, headers: dict[str, str]) -> bytes:
-        length = headers.get("content-length", "")
-        if not length.isdecimal():
-            return self._body_to_boundary()
-        if int(length) > _LARGEST_PICTURE:
-            raise ValueError("a picture larger than any camera's")
-        body = self._response.read(int(length))
-        if len(body) < int(length):
-            raise ValueError("the connection was closed")
-        return body
+    content: http.client.HTTPResponse
+    connection: http.client.HTTPConnection
 
-    def _body_to_boundary(self) -> bytes:
-        """A camera that states no length: up to the picture's end."""
-        body = bytearray()
-        while not body.rstrip(b"\r\n").endswith(_END):
-            body += self._line()
-            if len(body) > _LARGEST_PICTURE:
-                raise ValueError("a picture larger than any camera's")
-        return bytes(body)
+    def close(self) -> None:
+        """Hang up."""
+        self.content.close()
+        self.connection.close()
 
 
 def connect_mjpeg(
     url: str, name: str, *, clock: Callable[[], int] = time.monotonic_ns, timeout_s: float, read_s: float, first_id: int
-) -> MjpegConnection | None:
-    """A connection to a camera that sends motion JPEG; None where this address gives anything else.
+) -> MjpegConnection | OpenAnswer | None:
+    """A connection to a camera that sends motion JPEG; the open answer where an endless stream of something else comes.
+
+    None where the address is left to FFmpeg: nobody answers, a password is asked for, or it is a file or a playlist,
+    which is read by several requests.
 
     Args:
         url: `http://` or `https://`; user and password may stand in it.
@@ -168,14 +147,28 @@ def connect_mjpeg(
         connection.request("GET", target, headers=headers)
         sock = connection.sock
         response = connection.getresponse()
-        if response.status != http.client.OK or response.headers.get_content_type() != _MULTIPART:
+        if response.status != http.client.OK:
+            connection.close()
+            return None
+        is_parts = response.headers.get_content_maintype() == "multipart"
+        head = b"" if is_parts else response.peek(512)
+        is_parts = is_parts or _begins_as_parts(head)
+        is_endless = response.headers.get("Content-Length") is None
+        if not is_parts and (not is_endless or not head or head.startswith(_PLAYLIST)):
             connection.close()
             return None
         sock.settimeout(read_s)
     except (OSError, ValueError, http.client.HTTPException):
         connection.close()
         return None
+    if not is_parts:
+        return OpenAnswer(response, connection)
     return MjpegConnection(response, connection, sock, name, clock, first_id)
+
+
+def _begins_as_parts(head: bytes) -> bool:
+    """Whether an answer that does not say so consists of parts: dashes or a header stand where a video begins."""
+    return head.lstrip(b"\r\n").lower().startswith((b"--", b"content-"))
 
 
 def _stamp_ns(text: str) -> int | None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
+from typing import BinaryIO, cast
 from urllib.parse import urlsplit
 
 from physedge_runtime.frame import Colour, Frame
 from physedge_runtime.sources.base import SignalLost, SourceInfo
 from physedge_runtime.sources.deinterlace import Deinterlace
-from physedge_runtime.sources.mjpeg import MjpegConnection, connect_mjpeg
+from physedge_runtime.sources.mjpeg import MjpegConnection, OpenAnswer, connect_mjpeg
 from physedge_runtime.sources.packets import NotDecodable
 from physedge_runtime.sources.video import VideoDecoder
 
@@ -51,6 +52,7 @@ class UrlSource:
         self._clock, self._deinterlace = clock, deinterlace
         self._read_timeout_ms = read_timeout_ms
         self._mjpeg: MjpegConnection | None = None
+        self._answer: OpenAnswer | None = None
         self._decoder: VideoDecoder | None = None
         self._damage_before: Counter[str] = Counter()
         self._notes: list[str] = []
@@ -74,8 +76,9 @@ class UrlSource:
         """
         if self._decoder is not None or self._mjpeg is not None:
             return
+        answer: OpenAnswer | None = None
         if self._url.lower().startswith("http"):
-            self._mjpeg = connect_mjpeg(
+            found = connect_mjpeg(
                 self._url,
                 self._name,
                 clock=self._clock,
@@ -83,11 +86,13 @@ class UrlSource:
                 read_s=self._read_timeout_ms / 1000,
                 first_id=self._next_id,
             )
-            if self._mjpeg is not None:
+            if isinstance(found, MjpegConnection):
+                self._mjpeg = found
                 return
+            answer = found
         try:
             self._decoder = VideoDecoder(
-                self._url,
+                self._url if answer is None else cast("BinaryIO", answer.content),  # there may be no second connection
                 deinterlace=self._deinterlace,
                 live=True,
                 timeout_s=(_OPEN_TIMEOUT_MS / 1000, self._read_timeout_ms / 1000),
@@ -95,12 +100,15 @@ class UrlSource:
                 clock=self._clock,
             )
         except NotDecodable:
+            if answer is not None:
+                answer.close()
             raise SignalLost(
                 "PE-SRC-006",
                 found=f"{self._name} does not answer with a video",
                 expected="a network camera that is switched on and lets this user in",
                 next_step="check the address, the user and the password, and try it with ffprobe",
             ) from None
+        self._answer = answer
         self._decoder.notes[:0] = self._notes  # told once, whatever the number of connections
         self._first_id = self._next_id
 
@@ -146,6 +154,9 @@ class UrlSource:
             self._damage_before, self._notes = self._damage(), list(self._decoder.notes)
             self._decoder.close()
             self._decoder = None
+        if self._answer is not None:
+            self._answer.close()
+            self._answer = None
 
     def _damage(self) -> Counter[str]:
         """Counts over all connections."""
