@@ -2,8 +2,10 @@
 
     python runtime/native/fuzz/make_corpus.py FOLDER
     python runtime/native/fuzz/make_corpus.py FOLDER --keep FOUND
+    python runtime/native/fuzz/make_corpus.py FOLDER --repaired
 
-The second form packs the files of FOUND, which libFuzzer has minimised (-merge=1), into corpus.tar.xz beside it.
+The second form packs the files of FOUND, which libFuzzer has minimised (-merge=1), into corpus.tar.xz beside it. The
+third writes whole bundles of every kind, for physedge_fuzz_repaired.
 """
 
 from __future__ import annotations
@@ -51,6 +53,17 @@ def exhibits() -> list[tuple[int, bytes]]:
     return found + [(GRAPH, make()) for make, _ in GRAPHS.values()]
 
 
+def write_bundles(folder: Path) -> None:
+    """Valid bundles, which the mutator takes apart."""
+    from repaired_mutants import bases
+
+    from physedge_runtime.bundle import canonical_zip
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for index, contents in enumerate(bases()):
+        (folder / f"{index}.physedge").write_bytes(canonical_zip(contents))
+
+
 def keep(found: Path) -> None:
     """Pack what the fuzzer found; the same files give the same bytes."""
     # What is alike lies together: in a zip, each file by itself, they take fifteen times as much.
@@ -67,8 +80,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--keep", type=Path, metavar="FOUND")
+    parser.add_argument("--repaired", action="store_true")
     arguments = parser.parse_args()
     folder: Path = arguments.folder
+    if arguments.repaired:
+        write_bundles(folder)
+        return
     if arguments.keep is not None:
         keep(arguments.keep)
     folder.mkdir(parents=True, exist_ok=True)

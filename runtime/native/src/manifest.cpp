@@ -148,7 +148,7 @@ Manifest parse_manifest(std::string_view data, const std::string& origin) {
     }
     if (!content.is(Json::Kind::object)) broken(origin, "no JSON object");
     check_schema_version(content, origin);
-    static const Json schema = parse_json(manifest_schema);
+    static const Json schema = understood_schema(manifest_schema);
     Judgement judgement = judge_by_schema(content, schema);
     if (judgement.fit == Fit::wrong) broken(origin, judgement.path + " " + judgement.why);
     if (std::string fault = disagreement(with_defaults(content, schema)); !fault.empty()) broken(origin, fault);

@@ -233,8 +233,13 @@ Json filled(const Json& value, const Json& schema, const Json& root) {
 
 Json with_defaults(const Json& value, const Json& schema) { return filled(value, schema, schema); }
 
-Judgement judge_by_schema(const Json& value, const Json& schema) {
+Json understood_schema(std::string_view text) {
+    Json schema = parse_json(text);
     check_keywords(schema, false);
+    return schema;
+}
+
+Judgement judge_by_schema(const Json& value, const Json& schema) {
     Judge judge(schema);
     judge.judge(value, schema, "");
     return judge.result;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "json.hpp"
 
@@ -20,7 +21,9 @@ struct Judgement {
     std::string why;
 };
 
-// `schema` must outlive nothing; keywords that are unknown throw std::logic_error, since a check would be left out.
+// A schema whose every keyword the judge knows; an unknown one throws std::logic_error, since a check would be left out.
+Json understood_schema(std::string_view text);
+
 Judgement judge_by_schema(const Json& value, const Json& schema);
 
 // The value with every member that it lacks and the schema has a default for. It has passed the schema.
