@@ -20,6 +20,7 @@ from physedge_runtime.engines.table import find_engine
 from physedge_runtime.errors import EnvironmentFault, GateFailed, IntegrityError, SafeState, UsageError
 from physedge_runtime.frame import Colour, Frame
 from physedge_runtime.graph_check import check_graph
+from physedge_runtime.graph_interface import check_interface
 from physedge_runtime.ir import SUFFIX
 from physedge_runtime.manifest_rules import ONLY_TENSORRT, REAL_ENGINES
 from physedge_runtime.resize import prepare
@@ -349,7 +350,10 @@ def open_net(
     name = choose_engine(manifest) if engine == "auto" else engine
     find_engine(name)
     artefact = choose_artefact(manifest, name, precision)
-    check_graph(bundle.read(artefact.entry), origin=f"{artefact.entry} of {bundle.path.name}")
+    graph, origin = bundle.read(artefact.entry), f"{artefact.entry} of {bundle.path.name}"
+    check_graph(graph, origin=origin)
+    if name != "fake":  # the stand-in answers without a graph
+        check_interface(graph, manifest, origin=origin)
     request = engine_request(bundle, artefact, threads=threads, options=_with_cache())
     net = Net(
         manifest=manifest,

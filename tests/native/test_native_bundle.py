@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from native_build import stale_tables
 from native_library import Native
-from tiny_network import tiny_contents, tiny_graph
+from tiny_network import tiny_contents
 
 from physedge_runtime.bundle import MANIFEST, SIGNATURE, Bundle, canonical_zip, read_bundle, write_bundle
 from physedge_runtime.errors import IntegrityError, PhysedgeError, UsageError
@@ -105,12 +105,6 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path, native: Native) -> No
 def test_altered_golden_frames_are_refused(tmp_path: Path, native: Native) -> None:
     with pytest.raises(IntegrityError, match="PE-BUNDLE-020"):
         native.open(exhibits.golden_altered(tmp_path / "x.physedge"), engine=b"openvino")
-
-
-def test_a_graph_that_cannot_answer_is_refused(tmp_path: Path, native: Native) -> None:
-    path = exhibits.with_graph(tmp_path / "x.physedge", tiny_graph(side_px=16))
-    with pytest.raises(IntegrityError, match="PE-BUNDLE-021"):
-        native.open(path, engine=b"openvino")
 
 
 def test_a_rejected_bundle_opens_only_where_it_is_allowed(write_tiny: Callable[..., Path], native: Native) -> None:

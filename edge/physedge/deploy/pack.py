@@ -20,6 +20,7 @@ from physedge_runtime.bundle import write_bundle
 from physedge_runtime.engines import EngineRequest, open_engine
 from physedge_runtime.frame import Frame
 from physedge_runtime.graph_check import check_graph
+from physedge_runtime.graph_interface import check_interface
 from physedge_runtime.manifest import (
     Artefact,
     DataRecord,
@@ -213,6 +214,7 @@ def pack(path: Path, contents: Contents) -> Manifest:
     }
     for graph in contents.graphs:
         check_graph(graph.data, origin=graph.entry)  # now, rather than on the device
+        check_interface(graph.data, manifest, origin=graph.entry)
     return write_bundle(path, manifest, entries)
 
 

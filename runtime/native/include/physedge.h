@@ -241,7 +241,7 @@ typedef struct physedge_net_info {
 } physedge_net_info;
 
 /* Choose the graph, look through it, give it to the engine, replay the golden frames. The bundle may be freed
- * afterwards. PE-BUNDLE-012, 020 to 022, 030 to 035, PE-ENGINE-001 to 003, PE-ENV-001, PE-TRT-003, 010 to 017. */
+ * afterwards. PE-BUNDLE-012, 020 to 022, 030 to 038, PE-ENGINE-001 to 003, PE-ENV-001, PE-TRT-003, 010 to 017. */
 PHYSEDGE_API physedge_status physedge_net_open(const physedge_bundle *bundle, const physedge_open_options *options,
                                                physedge_net **net, physedge_error *error);
 PHYSEDGE_API void physedge_net_describe(const physedge_net *net, physedge_net_info *info);

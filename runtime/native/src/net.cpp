@@ -11,6 +11,7 @@
 #include "choice.hpp"
 #include "credibility.hpp"
 #include "graph_check.hpp"
+#include "graph_interface.hpp"
 #include "pixels.hpp"
 #include "refusal.hpp"
 #include "resize_avx2.hpp"
@@ -86,6 +87,8 @@ physedge_net::physedge_net(const physedge_bundle& bundle, const physedge_open_op
     feed_watchdog(PHYSEDGE_STAGE_OPEN);
     std::int64_t started_ns = physedge_now_ns();
     check_graph(bundle.contents.at(artefact_.entry), artefact_.entry + " of " + bundle.name);
+    // The stand-in answers without a graph.
+    if (engine_name_ != "fake") check_interface(bundle.contents.at(artefact_.entry), manifest, artefact_.entry + " of " + bundle.name);
     plan_memory(bundle);
     feed_watchdog(PHYSEDGE_STAGE_OPEN);
     open_engine(bundle);
