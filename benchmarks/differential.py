@@ -2,7 +2,7 @@
 
     python benchmarks/differential.py LIBRARY [--mutants 100000] [--seed 0] [--megabytes 1024] [--keep FOLDER]
 
-LIBRARY is a built libphysedge.so. Every mutant has fitting hashes, sizes and canonical form, so that the deep checks are
+LIBRARY is a built libphysedge.so. Every mutant has fitting hashes, sizes and canonical form, so that deep checks are
 reached; it is read, opened on the stand-in engine and asked for one answer. Exit status 1: a disagreement, or more
 memory than stated; what was found is kept in FOLDER. A crash or a hang ends the program: run it under `timeout`.
 """

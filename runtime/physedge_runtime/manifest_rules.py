@@ -42,7 +42,7 @@ GROWTH_RULES: tuple[Rule, ...] = tuple(
     for name in ("diffusivity_mm2_per_day", "growth_per_day")
     for rule in (
         Rule(
-            f"{name} must rise from its first value to its second",
+            f"{name} runs the wrong way: the first must be smaller",
             ("below", ("first", f"$.{name}"), ("last", f"$.{name}")),
         ),
         Rule(

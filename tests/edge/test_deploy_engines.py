@@ -60,7 +60,7 @@ def bundle(expected: float) -> Bundle:
         physedge_version="0",
         spec=SPEC,
         outputs=(Output(name="probability", shape=OUTPUT[1:]),),
-        artefacts=(artefact,),
+        artefacts=(artefact.model_copy(update={"entry": "model.onnx", "precision": "fp32"}), artefact),
         target="tensorrt",
         shipped={"tensorrt": ENTRY},
         golden=(case,),

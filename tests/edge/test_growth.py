@@ -339,7 +339,7 @@ def test_the_bound_is_sharp() -> None:
     [
         ({"diffusivity_mm2_per_day": (0.9, 0.1)}, "the first must be smaller"),
         ({"growth_per_day": (0.0, 0.1)}, "greater than 0"),
-        ({"growth_per_day": (0.001, float("inf"))}, "both finite"),
+        ({"growth_per_day": (0.001, float("inf"))}, "less than or equal to 1000000"),
         ({"parameters": "frozen", "frozen_growth_per_day": 0.5}, "outside of growth_per_day"),
         ({"steps": 6}, "multiple of 4"),
         ({"cells": 57}, "multiple of 2"),

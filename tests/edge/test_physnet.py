@@ -341,8 +341,8 @@ def test_an_unstable_model_is_refused_when_it_is_built(tmp_path: Path) -> None:
 def test_a_specification_holds_frame_and_growth_together() -> None:
     content = SPEC.model_dump()
     for change, words in (
-        ({"growth": {"cells": 20}}, "growth on 20 cells needs a frame of 80x80"),
-        ({"growth": {"cells": 16, "none_class": "healthy"}}, "growth.none_class healthy is none of the classes"),
+        ({"growth": {"cells": 20}}, "growth needs a frame of four pixels a cell"),
+        ({"growth": {"cells": 16, "none_class": "healthy"}}, "growth.none_class is none of the classes"),
     ):
         with pytest.raises(ValueError, match=words):
             ModelSpec.model_validate({**content, **change})

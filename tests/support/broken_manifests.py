@@ -40,8 +40,8 @@ def _segment(name: str) -> dict[str, Any]:
 
 
 CASES: list[tuple[str, int, Change]] = [
-    ("diffusivity_mm2_per_day must rise", CLASSES, lambda m: _growth(m, diffusivity_mm2_per_day=[0.9, 0.9])),
-    ("growth_per_day must rise", CLASSES, lambda m: _growth(m, growth_per_day=[0.09, 0.0005])),
+    ("diffusivity_mm2_per_day runs", CLASSES, lambda m: _growth(m, diffusivity_mm2_per_day=[0.9, 0.9])),
+    ("growth_per_day runs", CLASSES, lambda m: _growth(m, growth_per_day=[0.09, 0.0005])),
     (
         "frozen_diffusivity_mm2_per_day lies",
         CLASSES,
