@@ -6,11 +6,11 @@ Engines differ in what they do with another type or size: one refuses, another c
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from xml.parsers import expat
 
 from physedge_runtime.errors import IntegrityError
 from physedge_runtime.graph_wire import Values, read_model
 from physedge_runtime.ir import is_ir, unpack_ir
+from physedge_runtime.ir_spelling import read_net
 
 if TYPE_CHECKING:
     from physedge_runtime.manifest import Manifest
@@ -60,23 +60,15 @@ def _value(value: Values) -> Value:
 
 
 def _ir_inputs(graph: bytes) -> list[Value]:
-    found: list[Value] = []
-    layer = ""
+    layers = read_net(unpack_ir(graph)[0]).layers
+    return [_ir_value(layer.data) for layer in layers if layer.kind == "Parameter"]
 
-    def start(name: str, attributes: dict[str, str]) -> None:
-        nonlocal layer
-        if name == "layer":
-            layer = attributes.get("type", "")
-        elif name == "data" and layer == "Parameter":
-            sides = attributes.get("shape", "").split(",")
-            are_whole = all(side.isascii() and side.isdigit() and len(side) < 10 for side in sides)
-            kind = attributes.get("element_type", "")
-            found.append((_IR_TYPES.get(kind, kind[:20]), tuple(map(int, sides)) if are_whole else ()))
 
-    parser = expat.ParserCreate()
-    parser.StartElementHandler = start
-    parser.Parse(unpack_ir(graph)[0], True)
-    return found
+def _ir_value(data: dict[str, str]) -> Value:
+    sides = data.get("shape", "").split(",")
+    are_whole = all(side.isascii() and side.isdigit() and len(side) < 10 for side in sides)
+    kind = data.get("element_type", "")
+    return _IR_TYPES.get(kind, kind[:20]), tuple(map(int, sides)) if are_whole else ()
 
 
 def _shown(values: list[Value]) -> str:

@@ -18,7 +18,7 @@ from physedge_runtime.errors import IntegrityError
 from physedge_runtime.graph_interface import check_interface
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "runtime"))
-from test_ir import packed
+from test_ir import changed as changed_ir
 
 _INT64, _DOUBLE = 7, 11
 
@@ -94,17 +94,19 @@ def test_another_interface_is_refused_by_both_before_an_engine_sees_it(
     ("old", "new"),
     [
         ("", ""),
-        ('<data shape="1,4" element_type="f32"/>', '<data shape="1,4" element_type="i64"/>'),
-        ('<data shape="1,4"', '<data shape="?,4"'),
-        ('<data shape="1,4"', '<data shape="2,4"'),
-        ('<data shape="1,4"', '<data shape=""'),
+        ('<data element_type="f32" shape="1,4"', '<data element_type="i64" shape="1,4"'),
+        ('<data element_type="f32" shape="1,4"', '<data element_type="f32" shape="?,4"'),
+        ('<data element_type="f32" shape="1,4"', '<data element_type="f32" shape="2,4"'),
+        ('<data element_type="f32" shape="1,4"', '<data element_type="f32" shape=""'),
+        ('<data element_type="f32" shape="1,4"', '<data element_type="f32"'),
+        ('<data element_type="f32" shape="1,4"', '<data element_type="u8" shape="1,4"'),
     ],
 )
 def test_the_input_of_openvinos_form_is_held_alike(old: str, new: str, tmp_path: Path, native: Native) -> None:
     """What fits goes on to the golden frames, which are another network's."""
     path = voltage_bundle(tmp_path / "x.physedge", reference=False, count=4)
     bundle = read_bundle(path)
-    write_bundle(path, bundle.manifest, {**entries_of(bundle), "model.onnx": packed(old, new)})
+    write_bundle(path, bundle.manifest, {**entries_of(bundle), "model.onnx": changed_ir(old, new)})
     told = []
     for opened in (lambda: read_bundle(path).open(engine="openvino"), lambda: native.open(path, engine=b"openvino")):
         with pytest.raises(IntegrityError) as caught:

@@ -1,15 +1,13 @@
 #include "graph_interface.hpp"
 
-#include <expat.h>
-
 #include <algorithm>
 #include <map>
-#include <memory>
 #include <set>
 #include <vector>
 
 #include "graph_wire.hpp"
 #include "ir_check.hpp"
+#include "ir_spelling.hpp"
 #include "patterns.hpp"
 #include "refusal.hpp"
 #include "text.hpp"
@@ -56,51 +54,21 @@ std::vector<std::int64_t> with_batch(std::vector<std::int64_t> sides) {
     return sides;
 }
 
-// Of OpenVINO's form: the data of every layer that is a Parameter.
-struct Parameters {
-    std::string layer;
-    std::vector<Value> found;
-
-    void start(const std::string& name, const XML_Char** attributes) {
-        auto attribute = [&](const char* wanted) -> std::string {
-            for (const XML_Char** one = attributes; *one != nullptr; one += 2)
-                if (std::string(*one) == wanted) return one[1];
-            return "";
-        };
-        if (name == "layer") layer = attribute("type");
-        if (name != "data" || layer != "Parameter") return;
-        std::string type = attribute("element_type"), shape = attribute("shape") + ",";
-        Value value{type == "f32" ? "float32" : type == "u8" ? "uint8" : type.substr(0, 20), {}};
-        bool are_whole = true;
-        for (std::size_t begin = 0; begin < shape.size();) {
-            std::size_t end = shape.find(',', begin);
-            std::string side = shape.substr(begin, end - begin);
-            are_whole = are_whole && !side.empty() && side.size() < 10 && std::all_of(side.begin(), side.end(), is_digit);
-            value.sides.push_back(are_whole ? std::stoll(side) : 0);
-            begin = end + 1;
-        }
-        if (!are_whole) value.sides.clear();
-        found.push_back(std::move(value));
+Value ir_value(const IrLayer& layer) {
+    const std::string* kind = layer.find("element_type");
+    const std::string* sides = layer.find("shape");
+    std::string type = kind != nullptr ? *kind : "", shape = (sides != nullptr ? *sides : "") + ",";
+    Value value{type == "f32" ? "float32" : type == "u8" ? "uint8" : type.substr(0, 20), {}};
+    bool are_whole = true;
+    for (std::size_t begin = 0; begin < shape.size();) {
+        std::size_t end = shape.find(',', begin);
+        std::string side = shape.substr(begin, end - begin);
+        are_whole = are_whole && !side.empty() && side.size() < 10 && std::all_of(side.begin(), side.end(), is_digit);
+        value.sides.push_back(are_whole ? std::stoll(side) : 0);
+        begin = end + 1;
     }
-};
-
-struct FreeParser {
-    void operator()(XML_Parser parser) const { XML_ParserFree(parser); }
-};
-
-void on_start(void* parameters, const XML_Char* name, const XML_Char** attributes) noexcept {
-    static_cast<Parameters*>(parameters)->start(name, attributes);  // memory that is out ends the program: nothing else throws
-}
-
-std::vector<Value> ir_inputs(std::string_view graph, const std::string& origin) {
-    std::unique_ptr<XML_ParserStruct, FreeParser> parser(XML_ParserCreate(nullptr));
-    if (!parser) throw std::bad_alloc();
-    Parameters parameters;
-    XML_SetUserData(parser.get(), &parameters);
-    XML_SetStartElementHandler(parser.get(), on_start);
-    std::string_view xml = unpack_ir(graph, origin).xml;
-    XML_Parse(parser.get(), xml.data(), static_cast<int>(xml.size()), XML_TRUE);
-    return parameters.found;
+    if (!are_whole) value.sides.clear();
+    return value;
 }
 
 }  // namespace
@@ -112,7 +80,8 @@ void check_interface(std::string_view graph, const Manifest& manifest, const std
     if (spec.frame) sides = {spec.frame->height, spec.frame->width, spec.frame->channels()};
     std::vector<Value> wanted = {{spec.frame ? "uint8" : "float32", with_batch(sides)}}, inputs;
     if (is_ir(graph)) {
-        inputs = ir_inputs(graph, origin);
+        for (const IrLayer& layer : read_net(unpack_ir(graph, origin).xml).layers)
+            if (layer.kind == "Parameter") inputs.push_back(ir_value(layer));
         if (!(inputs == wanted)) other_interface(origin, "the input " + shown(inputs), shown(wanted));
         return;
     }
