@@ -96,8 +96,7 @@ def _fill(part: NDArray[np.uint8], grid: NDArray[np.uint8], values: NDArray[np.f
     down, across = _side(grid.shape[0], part.shape[0]), _side(grid.shape[1], part.shape[1])
     top, bottom = _reach(np.flatnonzero(grid.any(axis=1)), down[0])
     left, right = _reach(np.flatnonzero(grid.any(axis=0)), across[0])
-    first, second, weight = (one[top:bottom] for one in down)
-    second_weight = weight[:, np.newaxis]
+    first, second, second_weight = down[0][top:bottom], down[1][top:bottom], down[2][top:bottom, np.newaxis]
     mixed = values[:, first] * (np.float32(_ONE) - second_weight) + values[:, second] * second_weight
     mixed = np.floor(mixed * np.float32(1 / _ROW_SHIFT))
     for start in range(left - left % _BLOCK_COLUMNS, right, _BLOCK_COLUMNS):
@@ -146,7 +145,9 @@ def _side(grid_px: int, frame_px: int) -> tuple[NDArray[np.intp], NDArray[np.int
 @lru_cache(maxsize=512)
 def _columns(grid_px: int, frame_px: int, start: int) -> tuple[int, NDArray[np.float32]]:
     """Of a block of columns: the first grid column it needs, and the weights (grid column, column)."""
-    first, second, weight = (one[start : start + _BLOCK_COLUMNS] for one in _side(grid_px, frame_px))
+    firsts, seconds, all_weights = _side(grid_px, frame_px)
+    block = slice(start, start + _BLOCK_COLUMNS)
+    first, second, weight = firsts[block], seconds[block], all_weights[block]
     weights = np.zeros((int(second[-1] - first[0]) + 1, first.size), np.float32)
     place = np.arange(first.size)
     weights[first - first[0], place] += np.float32(_ONE) - weight

@@ -32,7 +32,7 @@ def values(seed: int, planes: int, spec: FrameSpec) -> np.ndarray:
     field = generator.random((planes, spec.height, spec.width))
     if seed % 2:  # smooth: most pixels lie between points of one class
         for axis in (1, 2):
-            field = sum(np.roll(field, shift, axis) for shift in range(-3, 4)) / 7
+            field = np.mean([np.roll(field, shift, axis) for shift in range(-3, 4)], axis=0)
         field = (field - field.mean()) * 4 + 0.5
     field[generator.random(field.shape) < 0.05] = 0.3
     field[generator.random(field.shape) < 0.01] = np.nan if seed == 3 else 1.5
