@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from stream_fakes import answer_to, picture
+from stream_fakes import FakeNet, answer_to, picture
 
 from physedge_runtime.decode import foreground
 from physedge_runtime.frame import Crop, Fit, Frame, FrameSpec
 from physedge_runtime.frame_mask import labels_on_frame, mask_on_frame
 from physedge_runtime.resize import geometry
+from physedge_runtime.results import Signal
 from physedge_runtime.sinks.measure import regions
+from physedge_runtime.sinks.table import open_sink
+from physedge_runtime.stream import StreamedFrame, StreamInfo
+from physedge_runtime.stream.loop import stream
 
 SPEC = FrameSpec(height=24, width=32)
 SPECS = [
@@ -150,3 +155,59 @@ def test_figures_are_those_of_the_mask_at_the_frames_size() -> None:
     assert found.area_fraction == pytest.approx(labels.mean(), abs=1e-12)
     assert found.centroid_px == pytest.approx((columns.mean() + 0.5, rows.mean() + 0.5), abs=1e-9)
     assert found.box_px == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+
+
+def oblique() -> Any:
+    """An answer whose border runs obliquely through the grid, to a frame of 480x640."""
+    rows, columns = np.mgrid[0:24, 0:32]
+    probability = np.clip(0.5 + 0.08 * (columns - 0.5 * rows - 8), 0, 1).astype(np.float32)[np.newaxis]
+    grey = Frame(pixels=np.full((480, 640, 3), 100, np.uint8))
+    result = replace(answer_to(grey), probability=probability, mask=foreground(probability, 0.5))
+    shown = StreamedFrame(frame=grey, result=result, signal=Signal.LIVE, captured_ns=0, at_ns=0, age_ms=0.0)
+    return shown, labels_on_frame(result, SPEC)
+
+
+INFO = StreamInfo(source="x", live=False, period_ns=None, engine="e", classes=("a", "b"), frame_spec=SPEC)
+
+
+def test_the_film_tints_and_outlines_exactly_this_mask() -> None:
+    pytest.importorskip("cv2", reason="the extra camera is not installed")
+    from physedge_runtime.sinks.overlay import Overlay
+
+    shown, labels = oblique()
+    drawn = Overlay(INFO).draw(shown, with_bar=False)
+    assert drawn is not None
+    changed = (drawn != 100).any(axis=2)
+    inner = np.zeros_like(changed)
+    inner[8:-8, 8:-8] = True
+    for shift in ((0, 8), (8, 0), (-8, 0), (0, -8)):
+        inner &= np.roll(labels, shift, (0, 1)) == labels
+    np.testing.assert_array_equal(changed[inner], labels[inner] == 1)
+    outline = drawn[~inner]
+    assert len(np.unique(outline, axis=0)) > 20  # anti-aliased: many shades between line, halo and picture
+
+
+def test_openigtlink_sends_exactly_this_mask() -> None:
+    pytest.importorskip("pyigtl", reason="the extra igtl is not installed")
+    from physedge_runtime.sinks.igtl import IgtlSink
+
+    shown, labels = oblique()
+    sink = IgtlSink("127.0.0.1", 0)
+    sink.open(INFO)
+    try:
+        np.testing.assert_array_equal(sink._labels(shown), labels)
+    finally:
+        sink.close()
+
+
+def test_a_dicom_segmentation_holds_exactly_this_mask(tmp_path: Path) -> None:
+    pydicom = pytest.importorskip("pydicom", reason="the extra dicom is not installed")
+    pytest.importorskip("highdicom", reason="the extra dicom is not installed")
+    from stream_dicom import write_dicom
+
+    shown, labels = oblique()
+    source = write_dicom(tmp_path / "source.dcm", np.full((2, 480, 640), 100, np.uint8))
+    net = FakeNet(lambda frame: replace(shown.result, frame_id=frame.frame_id))
+    with stream(net, str(source), sinks=[open_sink(f"dicom:{tmp_path}/seg.dcm")]) as running:
+        running.wait()
+    np.testing.assert_array_equal(pydicom.dcmread(tmp_path / "seg.dcm").pixel_array[0], labels)

@@ -85,7 +85,7 @@ def test_several_classes_become_several_segments(tmp_path: Path) -> None:
     def respond(frame: Frame) -> Result:
         mask = np.zeros((24, 32), np.uint8)
         mask[0:6, 0:8], mask[18:24, 24:32] = 1, 2
-        probability = np.full((3, 24, 32), 0.3, np.float32)
+        probability = np.stack([(mask == label) * np.float32(0.8) + np.float32(0.1) for label in range(3)])
         return replace(answer_to(frame), mask=mask, probability=probability, classes=("none", "cyst", "node"))
 
     source = write_dicom(tmp_path / "source.dcm", FRAMES)

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from physedge_runtime.dicom_quiet import silence_dicom_libraries
 from physedge_runtime.errors import PhysedgeError, UsageError, missing_extra
-from physedge_runtime.frame import Frame, FrameSpec
+from physedge_runtime.frame import Frame
+from physedge_runtime.frame_mask import labels_on_frame
 from physedge_runtime.output_file import OutputFile, not_writable, numbered
-from physedge_runtime.resize import nearest, to_frame
+from physedge_runtime.resize import nearest
 from physedge_runtime.results import Segmentation
 from physedge_runtime.sinks.dicom_segmentation import Plane, build
 from physedge_runtime.sources.dicom_header import frame_count, text_of
@@ -167,8 +168,7 @@ class DicomSegmentationSink:
     def _labels(self, frame: Frame, result: Segmentation, source: Dataset) -> NDArray[np.uint8]:
         """Labels at the size of the stored picture, also where a region was looked at, or drawn with square pixels."""
         assert self._info is not None
-        spec = self._info.frame_spec or FrameSpec(height=result.mask.shape[0], width=result.mask.shape[1])
-        labels = to_frame(result.mask, spec, result.frame_shape)
+        labels = labels_on_frame(result, self._info.frame_spec)
         rows, columns = int(source.Rows), int(source.Columns)
         left, top, right, bottom = frame.metadata.get("region_px") or (0, 0, columns, rows)
         whole = np.zeros((rows, columns), np.uint8)
