@@ -107,6 +107,16 @@ def test_every_result_says_which_region_it_is_of(dual: Path, tmp_path: Path) -> 
     assert [line["part"] for line in lines if line["kind"] == "frame"] == [result.part for result in results]
 
 
+def test_the_film_names_the_region_that_was_not_looked_at(dual: Path) -> None:
+    from physedge_runtime.sinks.overlay import bar_texts
+
+    sink = CollectingSink()
+    with stream(FakeNet(), DicomSource(dual, region="2"), sinks=[sink]) as running:
+        running.wait()
+    texts = [text for text, _ in bar_texts(sink.items[0], live=False)]
+    assert texts[1] == "region 2 of 2; region 1 not looked at"
+
+
 def test_areas_of_one_region_are_not_compared_with_those_of_another(tmp_path: Path) -> None:
     """Ten frames of a large area, then ten of a small one: no jump, as each region is a film of its own."""
     from dataclasses import replace

@@ -157,6 +157,8 @@ class Overlay:
 def bar_texts(item: StreamedFrame, *, live: bool = True) -> list[tuple[str, tuple[int, int, int]]]:
     """The words of the status bar with their colours; of a file the frame's number instead of its age."""
     texts = [(str(item.signal), _signal_colour(item.signal))]
+    if item.frame is not None and item.frame.part:
+        texts.append((item.frame.part, _CAUTION if "not" in item.frame.part else _TEXT))
     if item.withdrawn is not None:
         why = item.reason if item.withdrawn is Withdrawal.SIGNAL and item.reason else item.withdrawn_text
         return [*texts, (f"no answer: {why}", _CAUTION)]
