@@ -52,6 +52,12 @@ def frames_of(path: Path, region: str = "all") -> list[Frame]:
     return frames
 
 
+def test_several_regions_are_said_at_the_beginning(dual: Path) -> None:
+    source = DicomSource(dual)
+    source.open()
+    assert source.info.notes == ("the picture has 2 ultrasound regions, which are answered one after the other",)
+
+
 def test_each_region_is_a_clip_of_its_own(dual: Path) -> None:
     frames = frames_of(dual)
     np.testing.assert_array_equal([frame.pixels for frame in frames], [*cut(LEFT), *cut(RIGHT)])

@@ -147,3 +147,15 @@ def test_a_stream_answers_every_slice_and_tells_no_identifier(series: Path) -> N
     assert [item.frame.frame_id for item in sink.items if item.frame is not None] == list(range(11))
     assert all(item.result is not None for item in sink.items)
     assert "MUELLER" not in " ".join(events) + str(sink.info)
+
+
+def test_the_table_of_contents_of_a_disc_stands_for_its_pictures(series: Path) -> None:
+    import pydicom
+
+    contents = pydicom.dcmread(series / "0.dcm")
+    contents.SOPClassUID = contents.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.1.3.10"
+    for name in ("Rows", "Columns", "PixelData"):
+        delattr(contents, name)
+    contents.save_as(series / "DICOMDIR")
+    for written in (f"dicom:{series}/DICOMDIR", f"{series}/DICOMDIR"):
+        assert values(all_frames(open_source(written))) == list(range(11))

@@ -114,6 +114,8 @@ class DicomSource:
         check_picture(header)
         self._time_ns = frame_times_ns(header)
         self._views = views(header, self._region)
+        if len(self._views) > 1:
+            header.say(f"the picture has {len(self._views)} ultrasound regions, which are answered one after the other")
         self._header, self._renderer = header, Renderer(header)
         self._renderer.check()
         for view in self._views:

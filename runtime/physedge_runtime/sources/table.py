@@ -22,6 +22,7 @@ from physedge_runtime.sources.voltages import VOLTAGES, is_voltage_file, parse_v
 
 PICTURES = "pictures:"
 _CAMERA = "/dev/video{0}"
+_CONTENTS = "DICOMDIR"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,8 @@ def _content(text: str) -> Content:
 
 def _open_dicom(text: str) -> Source:
     path = Path(text.removeprefix(DICOM))
+    if path.name == _CONTENTS and path.is_file():  # of a disc: its pictures lie beside it
+        path = path.parent
     return DicomSeriesSource(path) if path.is_dir() else DicomSource(path)
 
 
