@@ -31,7 +31,11 @@ def spoken(folder: Path, *sources: str) -> tuple[str, bytes]:
         text=True,
         check=False,
         timeout=120,
-        env={**os.environ, "PYTHONPATH": str(SUPPORT), "PYDICOM_LOG": "1"},
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(SUPPORT), os.environ.get("PYTHONPATH", "")]),
+            "PYDICOM_LOG": "1",
+        },
     )
     assert ran.returncode == 0, ran.stderr
     files = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.suffix != ".dcm")

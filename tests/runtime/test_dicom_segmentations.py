@@ -199,9 +199,10 @@ def test_one_segmentation_refers_to_all_slices_of_a_series(tmp_path: Path, out: 
 def test_several_series_and_clips_have_a_segmentation_each(tmp_path: Path, out: Path) -> None:
     folder = tmp_path / "study"
     folder.mkdir()
-    single(folder / "a.dcm", MR, SeriesInstanceUID="1.2", SeriesNumber=1)
-    write_dicom(folder / "b.dcm", pixels(2), SeriesInstanceUID="1.3", SeriesNumber=2, InstanceNumber=1)
-    write_dicom(folder / "c.dcm", pixels(3), SeriesInstanceUID="1.3", SeriesNumber=2, InstanceNumber=2)
+    single(folder / "a.dcm", MR, SeriesInstanceUID="1.2", SeriesNumber=1, StudyInstanceUID="1.1")
+    clips: dict[str, Any] = {"SeriesInstanceUID": "1.3", "SeriesNumber": 2, "StudyInstanceUID": "1.1"}
+    write_dicom(folder / "b.dcm", pixels(2), InstanceNumber=1, **clips)
+    write_dicom(folder / "c.dcm", pixels(3), InstanceNumber=2, **clips)
     written = segmented(folder, out)
     assert [path.name for path in written] == ["seg.dcm", "seg-2.dcm", "seg-3.dcm"]
     assert [int(pydicom.dcmread(path).NumberOfFrames) for path in written] == [1, 2, 3]
