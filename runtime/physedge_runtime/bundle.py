@@ -91,12 +91,11 @@ class Bundle:
                 (`PE-INSTALL-001`).
         """
         from physedge_runtime.device_config import device_config
-        from physedge_runtime.install import refuse_rollback
+        from physedge_runtime.install import refuse_below_floor
         from physedge_runtime.net import open_accepted
 
         config = device_config()
-        if config.root is not None:
-            refuse_rollback(self, config.root, allow_rollback=False)
+        refuse_below_floor(self)
         weakened: tuple[str, ...] = ()
         if allow_rejected and self.manifest.verdict in (Verdict.REJECT, Verdict.INCONCLUSIVE):
             weakened = config.weaken("rejected", "--allow-rejected")

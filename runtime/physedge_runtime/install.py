@@ -227,6 +227,17 @@ def update_ended(root: Path, name: str, *, sha256: str) -> None:
             write_state(folder, state.with_starts(state.starts - 1))
 
 
+def refuse_below_floor(bundle: Bundle) -> None:
+    """On a device with a configuration, refuse a bundle that is older than what was proven there.
+
+    Raises:
+        IntegrityError: It is older (`PE-INSTALL-001`), or the record does not hold (`PE-INSTALL-004`, `008`).
+    """
+    root = device_config().root
+    if root is not None:
+        refuse_rollback(bundle, root, allow_rollback=False)
+
+
 def refuse_rollback(bundle: Bundle, root: Path, *, allow_rollback: bool) -> None:
     """Refuse a bundle that is run from a file and is older than what ran on this device.
 

@@ -157,6 +157,30 @@ def test_a_wrong_release_number_is_taken_back_by_a_signed_reset(
     assert (status, refused["error"]["id"]) == (2, "PE-INSTALL-013")
 
 
+def test_no_verb_opens_what_is_below_the_floor(
+    command: Callable[..., tuple[int, dict[str, Any]]],
+    write_tiny: Write,
+    film: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "device.toml").write_text('[install]\nroot = "var"\n', encoding="utf-8")
+    monkeypatch.setenv(DEVICE_VARIABLE, str(tmp_path / "device.toml"))
+    assert command("install", write_tiny("new", release=2), "--engine", "onnxruntime")[0] == 0
+    assert command("install", "--good", "tiny")[1]["floor"] == 2
+    old = write_tiny("old", release=1)
+    for words in (
+        ("verify", old),
+        ("run", "--bundle", old, "--source", film),
+        ("bench", old),
+        ("install", old),
+    ):
+        status, refused = command(*words)
+        assert (status, refused["error"]["id"]) == (4, "PE-INSTALL-001"), words
+    status, refused = command("run", "--bundle", old, "--source", film, "--root", tmp_path / "elsewhere")
+    assert (status, refused["error"]["id"]) == (2, "PE-SIGN-016")
+
+
 def test_signing_says_what_it_needs(
     command: Callable[..., tuple[int, dict[str, Any]]], write_tiny: Write, tmp_path: Path
 ) -> None:

@@ -7,8 +7,9 @@ import pytest
 pytest.register_assert_rewrite("native_contract")
 
 from native_build import engine, native, native_build, real_engine  # noqa: E402
+from update_device import folder, release, root, trial, two  # noqa: E402
 
-__all__ = ["engine", "native", "native_build", "real_engine"]
+__all__ = ["engine", "folder", "native", "native_build", "real_engine", "release", "root", "trial", "two"]
 
 _TIMEOUT_S = 900
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+from other_user import NOBODY, needs_root
 from tiny_network import tiny_graph
 
 from physedge_runtime.engines import EngineRequest
 from physedge_runtime.engines.engine_cache import EngineCache
 from physedge_runtime.engines.openvino import OpenVinoEngine
+from physedge_runtime.errors import IntegrityError
 
 pytest.importorskip("openvino")
 SHAPE = (1, 32, 32, 3)
@@ -69,6 +72,32 @@ def test_what_is_not_as_it_was_stored_is_compiled_again_and_mended(tmp_path: Pat
         path.write_bytes(poison)
         assert answer(cache) == (1, fresh)
         assert answer(cache) == (0, fresh)
+
+
+@pytest.mark.parametrize("suffix", ["engine", "json"])
+def test_a_link_or_a_file_that_others_can_change_is_compiled_again(tmp_path: Path, suffix: str) -> None:
+    cache = EngineCache(tmp_path / "cache")
+    _, fresh = answer(cache)
+    (path,) = cache.folder.glob(f"*.{suffix}")
+    path.chmod(0o666)
+    assert answer(cache) == (1, fresh)
+    assert answer(cache) == (0, fresh)
+    kept = path.replace(tmp_path / "kept")
+    path.symlink_to(kept)
+    with pytest.raises((OSError, IntegrityError)):
+        cache.load(next(iter(cache._keys()))) if suffix == "engine" else cache._read(path)
+    assert answer(cache) == (1, fresh)
+    assert not path.is_symlink()
+
+
+@needs_root
+@pytest.mark.parametrize("place", ["folder", "engine", "json"])
+def test_what_belongs_to_a_stranger_is_not_loaded(tmp_path: Path, place: str) -> None:
+    cache = EngineCache(tmp_path / "cache")
+    _, fresh = answer(cache)
+    changed = cache.folder if place == "folder" else next(cache.folder.glob(f"*.{place}"))
+    os.chown(changed, NOBODY, NOBODY)
+    assert answer(cache) == (1, fresh)
 
 
 def test_a_cache_that_cannot_be_used_costs_time_and_nothing_else(tmp_path: Path) -> None:

@@ -58,11 +58,13 @@ def bench(
     from physedge.deploy.choice import default_bundle
     from physedge_calibrate.baseline import refuse_slowdowns
     from physedge_runtime.bundle import read_bundle, write_atomically
+    from physedge_runtime.install import refuse_below_floor
     from physedge_runtime.manifest import canonical_json
 
     path, sentence = (bundle, f"timing {bundle}") if bundle is not None else default_bundle()
     say(sentence.replace("running", "timing"), json_output=json_output)
     opened = read_bundle(path, trust=trust)
+    refuse_below_floor(opened)
     with progress("timing in turns", rounds) as advance:
         report = bench_bundle(
             opened,

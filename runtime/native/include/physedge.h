@@ -241,11 +241,23 @@ typedef struct physedge_net_info {
 } physedge_net_info;
 
 /* Choose the graph, look through it, give it to the engine, replay the golden frames. The bundle may be freed
- * afterwards. PE-BUNDLE-012, 020 to 022, 030 to 038, PE-ENGINE-001 to 003, PE-ENV-001, PE-TRT-003, 010 to 017. */
+ * afterwards. On a device with a configuration (of the trust that the bundle was read with) a release below its floor is
+ * refused. PE-INSTALL-001, 004, 008, PE-SIGN-016, PE-BUNDLE-012, 020 to 022, 030 to 038, PE-ENGINE-001 to 003, PE-ENV-001,
+ * PE-TRT-003, 010 to 017. */
 PHYSEDGE_API physedge_status physedge_net_open(const physedge_bundle *bundle, const physedge_open_options *options,
                                                physedge_net **net, physedge_error *error);
 PHYSEDGE_API void physedge_net_describe(const physedge_net *net, physedge_net_info *info);
 PHYSEDGE_API void physedge_net_free(physedge_net *net);
+
+/* ---- Update ------------------------------------------------------------------------------------------------------ */
+
+/* Record that a release on trial has proven itself by live answers: from now on nothing older than it opens here. The
+ * firmware decides what a proof is; 50 live answers within 10 s or more is what `physedge run` asks for. Nothing changes
+ * where it is proven already. `root` is where bundles are installed, NULL for the place that the device's configuration
+ * says; `network` and `sha256` are those of physedge_bundle_info. `floor`, where it is not NULL, gets the release floor.
+ * PE-INSTALL-002, 004, 005, 008, 012, PE-SIGN-004. */
+PHYSEDGE_API physedge_status physedge_update_good(const char *root, const char *network, const char *sha256,
+                                                  uint64_t *floor, physedge_error *error);
 
 /* ---- Infer --------------------------------------------------------------------------------------------------- */
 

@@ -71,6 +71,8 @@ void read_bundle(physedge_bundle& bundle, std::string_view data, std::string nam
     auto manifest = bundle.contents.find(manifest_entry);
     if (manifest == bundle.contents.end())
         refuse_bundle("PE-BUNDLE-011", bundle.name + " has no " + manifest_entry, std::string("an entry ") + manifest_entry);
+    bundle.root = trust.root;
+    bundle.may_be_rejected = trust.root.empty() || trust.allowed.count("rejected") != 0;
     auto signature = bundle.contents.find(signature_entry);
     bundle.trust = check_signature(
         manifest->second,

@@ -14,6 +14,8 @@ struct physedge_bundle {
     std::string sha256;
     std::string manifest_sha256;
     std::string trust;
+    std::string root;        // where the device's bundles are installed; "" without a configuration
+    bool may_be_rejected = true;  // whether the device's configuration allows a bundle that was not accepted
     physedge::Manifest manifest;
     physedge::Contents contents;
 };

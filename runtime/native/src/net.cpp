@@ -16,6 +16,7 @@
 #include "refusal.hpp"
 #include "resize_avx2.hpp"
 #include "text.hpp"
+#include "update.hpp"
 
 using namespace physedge;
 
@@ -68,14 +69,31 @@ physedge_frame golden_frame(const GoldenCase& golden, std::string_view data, boo
            "the outputs that the manifest names", "do not use it here; ask its maker");
 }
 
+// On a device with a configuration nothing runs that is older than what was proven there.
+void refuse_older(const physedge_bundle& bundle) {
+    if (bundle.root.empty()) return;
+    std::int64_t floor = release_floor(bundle.root, bundle.manifest.spec.name);
+    if (static_cast<std::int64_t>(bundle.manifest.release) >= floor) return;
+    refuse(PHYSEDGE_INTEGRITY, "PE-INSTALL-001", bundle.name + " is release " + std::to_string(bundle.manifest.release),
+           "release " + std::to_string(floor) + " or newer, since that has run here", "install a newer release");
+}
+
 }  // namespace
 
 physedge_net::physedge_net(const physedge_bundle& bundle, const physedge_open_options& options)
     : spec_(bundle.manifest.spec), outputs_(bundle.manifest.outputs), trust_(bundle.manifest.trust), bundle_trust_(bundle.trust), options_(options) {
     const Manifest& manifest = bundle.manifest;
-    if ((manifest.verdict == "REJECT" || manifest.verdict == "INCONCLUSIVE") && options.allow_rejected == 0)
-        refuse(PHYSEDGE_GATE_FAILED, "PE-BUNDLE-012", "the verdict on " + bundle.name + " is " + manifest.verdict, "ACCEPT",
-               "export it again, or allow a rejected bundle to look at it all the same");
+    refuse_older(bundle);
+    if (manifest.verdict == "REJECT" || manifest.verdict == "INCONCLUSIVE") {
+        if (options.allow_rejected == 0)
+            refuse(PHYSEDGE_GATE_FAILED, "PE-BUNDLE-012", "the verdict on " + bundle.name + " is " + manifest.verdict, "ACCEPT",
+                   "export it again, or allow a rejected bundle to look at it all the same");
+        if (!bundle.may_be_rejected)
+            refuse(PHYSEDGE_USAGE, "PE-SIGN-016", "allow_rejected, which weakens what the device's configuration demands",
+                   "\"rejected\" among the options of its section [allow]", "leave it out, or ask whoever administers this device");
+        if (!bundle.root.empty())
+            bundle_trust_ += std::string(bundle_trust_.find("; weakened by ") == std::string::npos ? "; weakened by " : ", ") + "--allow-rejected";
+    }
     std::string wanted = options.engine != nullptr ? options.engine : "auto";
     engine_name_ = wanted == "auto" ? choose_engine(manifest) : wanted;
     if (find_engine(engine_name_) == nullptr)

@@ -4,6 +4,7 @@
 #include "patterns.hpp"
 #include "refusal.hpp"
 #include "text.hpp"
+#include "update.hpp"
 
 namespace physedge {
 
@@ -112,7 +113,7 @@ std::string check_signature(std::string_view manifest, std::optional<std::string
                origin + " is signed by the key " + shown + ", which is not trusted here",
                "the signature of " + names(trust),
                "check where the bundle comes from; a key is trusted by --trust or device.toml");
-    Day today = trust.today ? *trust.today : today_utc();
+    Day today = trust.today ? *trust.today : judging_day(trust.root);
     for (const auto& [what, last_day] : {std::pair{"the signature of " + origin, signature->not_after},
                                          std::pair{"the key " + key->name, key->not_after}})
         if (last_day && today > *last_day)

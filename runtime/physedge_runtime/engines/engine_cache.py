@@ -258,9 +258,18 @@ class EngineCache:
 
     def _read(self, path: Path) -> bytes:
         # A link in place of the file would lead out of the folder that was checked.
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | getattr(os, "O_NOFOLLOW", 0))
         with os.fdopen(handle, "rb") as file:
-            if os.fstat(file.fileno()).st_size > _LARGEST_ENGINE_BYTES:
+            status = os.fstat(file.fileno())
+            if status.st_uid != os.geteuid() or status.st_mode & _OTHERS_WRITE:
+                # It may have been put there while the folder was still open to others.
+                raise EnvironmentFault(
+                    "PE-TRT-010",
+                    found=f"{path} belongs to another user, or others can write to it",
+                    expected="a file of this user that nobody else can write",
+                    next_step=f"remove {path}",
+                )
+            if status.st_size > _LARGEST_ENGINE_BYTES:
                 raise EnvironmentFault(
                     "PE-TRT-010",
                     found=f"{path} is larger than {_LARGEST_ENGINE_BYTES >> 30} GiB",

@@ -2,11 +2,16 @@
 #include <openvino/c/openvino.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "engines/engine.hpp"
+#include "engines/engine_store.hpp"
+#include "hash.hpp"
 #include "ir_check.hpp"
+#include "refusal.hpp"
 #include "text.hpp"
 
 namespace physedge {
@@ -69,12 +74,13 @@ public:
 
     void open(const EngineRequest& request) override {
         check(ov_core_create(&core_.handle), "OpenVINO cannot start");
-        if (!request.cache_folder.empty())
-            check(ov_core_set_property(core_.handle, "CPU", "CACHE_DIR", request.cache_folder.c_str()), "the cache");
-        OwnedModel model;
-        read(request.graph, model);
-        set_static_shape(model.handle, request);
-        compile(model.handle, request.threads);
+        if (request.cache_folder.empty() || !take_kept(request)) {
+            OwnedModel model;
+            read(request.graph, model);
+            set_static_shape(model.handle, request);
+            compile(model.handle, request.threads);
+            if (!request.cache_folder.empty()) keep(request);
+        }
         check(ov_compiled_model_create_infer_request(compiled_.handle, &request_.handle), "no request can be made");
         bind_input(request);
         for (std::size_t index = 0; index < request.outputs.size(); ++index)
@@ -157,6 +163,50 @@ private:
                          : ov_core_compile_model(core_.handle, model, "CPU", 6, &compiled_.handle, "PERFORMANCE_HINT", "LATENCY",
                                                  "INFERENCE_PRECISION_HINT", "f32", "INFERENCE_NUM_THREADS", count.c_str());
         check(status, "the graph cannot be compiled");
+    }
+
+    // OpenVINO's own cache loads whatever lies in its folder: what is kept here is kept by the rules of engine_store.hpp.
+    // It saves time only: what cannot be used is compiled.
+    PlanKey key(const EngineRequest& request) const {
+        return {{"architecture", instruction_sets()},
+                {"builder", "libphysedge openvino"},
+                {"bundle_sha256", request.bundle_sha256},
+                {"device", processor_name()},
+                {"driver", ""},
+                {"graph_sha256", request.graph_sha256},
+                {"recipe_sha256", sha256("LATENCY f32 threads " + std::to_string(request.threads))},
+                {"version", version() + " libphysedge " PHYSEDGE_VERSION}};
+    }
+
+    bool take_kept(const EngineRequest& request) {
+        try {
+            std::optional<std::string> kept = load_engine(request.cache_folder, key(request));
+            if (!kept) return false;
+            // What is imported takes its properties from the core: without them it would compute in bfloat16.
+            std::string count = std::to_string(request.threads);
+            bool is_set = ov_core_set_property(core_.handle, "CPU", "PERFORMANCE_HINT", "LATENCY") == OK &&
+                          ov_core_set_property(core_.handle, "CPU", "INFERENCE_PRECISION_HINT", "f32") == OK &&
+                          (request.threads == 0 || ov_core_set_property(core_.handle, "CPU", "INFERENCE_NUM_THREADS", count.c_str()) == OK);
+            return is_set && ov_core_import_model(core_.handle, kept->data(), kept->size(), "CPU", &compiled_.handle) == OK;
+        } catch (const Refusal&) {
+            return false;
+        }
+    }
+
+    void keep(const EngineRequest& request) const {
+        try {
+            std::string path = engine_folder(request.cache_folder) + "/.export.XXXXXX";
+            int handle = ::mkostemp(path.data(), O_CLOEXEC);
+            if (handle < 0) return;
+            ::close(handle);
+            std::optional<std::string> engine;
+            if (ov_compiled_model_export_model(compiled_.handle, path.c_str()) == OK)
+                engine = read_private_file<std::string>(path, std::size_t{4} << 30);
+            ::unlink(path.c_str());
+            if (engine) store_engine(request.cache_folder, key(request), *engine);
+        } catch (const Refusal&) {
+            return;
+        }
     }
 
     static bool has_form(const ov_output_const_port_t* port, const Shape& wanted, ov_element_type_e type) {

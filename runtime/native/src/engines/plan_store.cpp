@@ -1,10 +1,5 @@
 #include "engines/plan_store.hpp"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <cerrno>
 #include <cstdlib>
 #include <filesystem>
 #include <optional>
@@ -17,46 +12,8 @@ namespace physedge {
 
 namespace {
 
-constexpr std::size_t largest_plan_bytes = std::size_t{4} << 30, largest_record_bytes = 1 << 20, digest_characters = 32;
+constexpr std::size_t largest_plan_bytes = std::size_t{4} << 30, largest_record_bytes = 1 << 20;
 constexpr const char* build_it = "build it with: physedge export --build BUNDLE, on this device";
-
-struct Descriptor {
-    int number;
-    ~Descriptor() {
-        if (number >= 0) ::close(number);
-    }
-};
-
-void require_private(const std::string& folder) {
-    struct stat status {};
-    if (::lstat(folder.c_str(), &status) != 0) return;  // nothing was built yet
-    bool is_link = S_ISLNK(status.st_mode), is_foreign = status.st_uid != ::geteuid();
-    if (!is_link && !is_foreign && (status.st_mode & (S_IWGRP | S_IWOTH)) == 0) return;
-    refuse(PHYSEDGE_ENVIRONMENT, "PE-TRT-010",
-           "the engine cache " + folder + (is_link ? " is a link" : is_foreign ? " belongs to another user" : " is open") +
-               ": others could put code there",
-           "a folder of this user that nobody else can write", "chmod go-w it, or name another cache_folder");
-}
-
-// A file of the folder itself, no link; nothing where there is none.
-template <typename Bytes>
-std::optional<Bytes> read_file(const std::string& path, std::size_t most_bytes) {
-    Descriptor file{::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC)};
-    struct stat status {};
-    if (file.number < 0 || ::fstat(file.number, &status) != 0 || !S_ISREG(status.st_mode)) return std::nullopt;
-    if (static_cast<std::size_t>(status.st_size) > most_bytes)
-        refuse(PHYSEDGE_ENVIRONMENT, "PE-TRT-010", path + " is larger than " + std::to_string(most_bytes) + " bytes", "an engine and its record",
-               "remove " + path);
-    Bytes data(static_cast<std::size_t>(status.st_size), '\0');
-    std::size_t done = 0;
-    while (done < data.size()) {
-        ssize_t count = ::read(file.number, data.data() + done, data.size() - done);
-        if (count < 0 && errno == EINTR) continue;
-        if (count <= 0) return std::nullopt;
-        done += static_cast<std::size_t>(count);
-    }
-    return data;
-}
 
 struct Record {
     std::string sha256;
@@ -73,7 +30,7 @@ bool says_version_compatible(const Json& record) {
 }
 
 std::optional<Record> read_record(const std::string& path) {
-    std::optional<std::string> text = read_file<std::string>(path, largest_record_bytes);
+    std::optional<std::string> text = read_private_file<std::string>(path, largest_record_bytes);
     if (!text) return std::nullopt;
     try {
         Json json = parse_json(*text);
@@ -142,20 +99,6 @@ std::string explain_miss(const std::string& folder, const PlanKey& key) {
 
 }  // namespace
 
-std::string plan_digest(const PlanKey& key) {
-    // As Python's json.dumps writes it, names in order.
-    std::string text = "{";
-    for (const auto& [name, value] : key) {
-        text += (text.size() == 1 ? "\"" : ", \"") + name + "\": \"";
-        for (char character : value) {
-            if (character == '"' || character == '\\') text += '\\';
-            text += character;
-        }
-        text += '"';
-    }
-    return sha256(text + "}").substr(0, digest_characters);
-}
-
 Plan load_plan(const std::string& cache_folder, const std::vector<PlanKey>& keys) {
     if (cache_folder.empty())
         refuse(PHYSEDGE_ENVIRONMENT, "PE-TRT-010", "no engine cache was named", "the folder of the engines that were built on this device",
@@ -164,7 +107,7 @@ Plan load_plan(const std::string& cache_folder, const std::vector<PlanKey>& keys
     require_private(folder);
     auto find = [&](const PlanKey& key) -> std::optional<Plan> {
         const std::string path = folder + "/" + plan_digest(key) + ".engine";
-        std::optional<std::vector<char>> plan = read_file<std::vector<char>>(path, largest_plan_bytes);
+        std::optional<std::vector<char>> plan = read_private_file<std::vector<char>>(path, largest_plan_bytes);
         if (!plan) return std::nullopt;
         std::optional<Record> record = read_record(folder + "/" + plan_digest(key) + ".json");
         if (record && record->key == key && record->sha256 == sha256({plan->data(), plan->size()})) return Plan{std::move(*plan), record->carries_runtime};

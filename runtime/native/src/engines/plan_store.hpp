@@ -5,17 +5,12 @@
 // and be writable by nobody else, and no link is followed.
 #pragma once
 
-#include <map>
 #include <string>
 #include <vector>
 
+#include "engines/engine_store.hpp"
+
 namespace physedge {
-
-// All that an engine depends on, by name: another value anywhere is another engine. Values are ASCII.
-using PlanKey = std::map<std::string, std::string>;
-
-// The name under which an engine is kept.
-std::string plan_digest(const PlanKey& key);
 
 struct Plan {
     std::vector<char> bytes;
