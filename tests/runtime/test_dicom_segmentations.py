@@ -291,6 +291,21 @@ def test_what_may_be_empty_may_be_missing(missing: str, tmp_path: Path, out: Pat
     assert dcmtk.standard_errors(written) == []
 
 
+def test_an_identifier_that_the_standard_does_not_allow_is_kept(tmp_path: Path, out: Path) -> None:
+    from pydicom.dataelem import RawDataElement
+    from pydicom.tag import Tag
+
+    path = write_dicom(tmp_path / "source.dcm", pixels(2))
+    dataset = pydicom.dcmread(path)
+    for keyword, vr, content in (("StudyInstanceUID", "UI", b"1.2.CLINIC.7"), ("StudyDate", "DA", b"12.03.2024")):
+        dataset[Tag(keyword)] = RawDataElement(Tag(keyword), vr, len(content), content, 0, False, True)
+    pydicom.dcmwrite(path, dataset)
+    (written,) = segmented(path, out)
+    made = pydicom.dcmread(written)
+    assert made.StudyInstanceUID == "1.2.CLINIC.7"
+    assert made.StudyDate == ""
+
+
 def test_a_source_without_an_identifier_is_refused_and_nothing_is_said_to_be_written(tmp_path: Path, out: Path) -> None:
     path = write_dicom(tmp_path / "source.dcm", pixels(2))
     dataset = pydicom.dcmread(path)

@@ -101,7 +101,7 @@ class DicomSegmentationSink:
                 expected="a file that a segmentation can refer to",
                 next_step="let the archive export the file again, or choose another sink",
             )
-        number = int(frame.metadata["frame_number"])
+        number = int(frame.metadata.get("frame_number", frame.frame_id))
         key = str(source.SOPInstanceUID), number
         plane = self._planes.setdefault(key, Plane(source, number))
         if plane.source is not source:
