@@ -74,6 +74,14 @@ def test_every_page_is_answered_in_order(tmp_path: Path, decoder: str, name: str
     assert len(all_frames(source)) == 10, "it can be opened again"
 
 
+@pytest.mark.parametrize("times", [{}, {"duration": 40}])
+def test_every_picture_of_a_gif_is_answered(tmp_path: Path, decoder: str, times: dict[str, int]) -> None:
+    pictures = [Image.fromarray(GREY // 32 * 32 + number) for number in range(10)]
+    pictures[0].save(tmp_path / "moving.gif", save_all=True, append_images=pictures[1:], **times)
+    frames = all_frames(open_source(str(tmp_path / "moving.gif")))
+    assert [int(frame.pixels[0, 0, 0]) - int(GREY[0, 0]) // 32 * 32 for frame in frames] == list(range(10))
+
+
 def test_pages_and_pictures_of_a_folder_are_counted_together(tmp_path: Path) -> None:
     write_pages(tmp_path / "b.tif")
     Image.fromarray(GREY).save(tmp_path / "a.png")

@@ -11,17 +11,16 @@ from pathlib import Path
 from physedge_runtime.sources.picture import PICTURE_SUFFIXES
 
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})
-_CLIP_NAMES = """264 265 3gp asf avi dv flv gif h264 h265 hevc ivf m1v m2ts m2v m4v mjpeg mjpg mkv mov mp4 mpeg mpg mts
+_CLIP_NAMES = """264 265 3gp asf avi dv flv h264 h265 hevc ivf m1v m2ts m2v m4v mjpeg mjpg mkv mov mp4 mpeg mpg mts
     mxf nut ogg ogv ts vob webm wmv y4m"""
 CLIP_SUFFIXES = frozenset("." + name for name in _CLIP_NAMES.split())
 _JPEG = b"\xff\xd8\xff"
 _JPEG_ONE_AFTER_THE_OTHER = frozenset({".mjpeg", ".mjpg"})
-_PICTURES = (b"\x89PNG\r\n\x1a\n", _JPEG, b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_PICTURES = (b"\x89PNG\r\n\x1a\n", _JPEG, b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"GIF8")
 _CLIPS = (
     b"\x1a\x45\xdf\xa3",  # Matroska, WebM
     b"OggS",
     b"FLV\x01",
-    b"GIF8",
     b"\x30\x26\xb2\x75",  # Windows Media
     b"\x00\x00\x01\xba",  # MPEG program stream
     b"\x00\x00\x01\xb3",  # MPEG video

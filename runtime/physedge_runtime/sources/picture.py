@@ -2,7 +2,7 @@
 
 One rule for all kinds, which training, evaluation and device share:
 
-- every page of a TIFF and every picture of an animated PNG or WebP is one frame, but no thumbnail or mask in a TIFF;
+- every page of a TIFF and every picture of an animated PNG, WebP or GIF is one frame; a thumbnail in a TIFF is none;
 - an orientation mark (EXIF, TIFF) is obeyed, as viewers do;
 - 8-bit channels come as they were stored, deeper ones by the rule of `depth`; transparency is dropped;
 - pixels are not stretched: a resolution that differs from side to side is told in the frame's metadata.

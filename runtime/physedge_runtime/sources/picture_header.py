@@ -26,7 +26,7 @@ _PNG_DEPTH, _PNG_COLOUR = 24, 25
 _PNG_HAS_COLOUR = 2
 _PNG, _PNG_EXIF = b"\x89PNG", b"eXIf"
 _BITMAP = b"BM"
-_ANIMATED = frozenset({"PNG", "WEBP"})
+_ANIMATED = frozenset({"GIF", "PNG", "WEBP"})
 _SAME_SIDES = 0.01
 
 
@@ -126,7 +126,7 @@ def _header_of(picture: Image, head: bytes, orientation: int) -> PictureHeader:
     if kind == "TIFF":
         return _tiff_header(picture, orientation)
     pages = range(getattr(picture, "n_frames", 1) if kind in _ANIMATED else 1)
-    animated = len(pages) > 1
+    animated = len(pages) > 1 or kind == "GIF"
     if animated and getattr(picture, "default_image", False):
         pages = pages[1:]  # shown by programs that know no animation, and no part of it
     deep = kind == "PNG" and head[_PNG_DEPTH] > 8
