@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from bisect import bisect_right
 from fractions import Fraction
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, BinaryIO, cast
@@ -49,6 +50,7 @@ class PacketSource:
 
     Attributes:
         stream: The video stream.
+        skipped: Packets that the file's index lists between the last packet and the one before, and that did not come.
 
     Raises:
         NotDecodable: It holds no video that FFmpeg reads.
@@ -94,7 +96,9 @@ class PacketSource:
                 if other is not best:
                     other.discard = av.stream.Discard.all  # sound that goes on must not hide that pictures do not
         self._packets = self._container.demux(self._demuxed)
-        self._failures = self._count = 0
+        self._failures = self._count = self._passed_over = self.skipped = 0
+        is_listed = self._container.format.name == "avi"  # its demuxer looks for the next chunk without a word
+        self._places = sorted(entry.pos for entry in self.stream.index_entries) if is_listed else []
         self._end_s: Fraction | None = None
 
     @property
@@ -125,10 +129,23 @@ class PacketSource:
             self._note_end(packet)
             if packet.stream_index != self.stream.index:
                 continue
-            self._count += packet.dts is not None or packet.size > 0
+            self._count_in(packet)
             if packet.size:  # an empty one is an AVI's repetition or the demuxer's mark of the end; it flushes decoders
                 return cast("Packet[VideoStream]", packet)
         return None
+
+    def _count_in(self, packet: Packet[Stream]) -> None:
+        self.skipped = 0
+        if packet.dts is None and not packet.size:  # the demuxer's own mark of the end
+            return
+        if self._places and packet.pos is not None:
+            number = bisect_right(self._places, packet.pos) - 1
+            if self._count == 0 and number != 0:
+                self._places = []  # an index that counts from elsewhere
+            else:
+                self.skipped = max(0, number - self._count - self._passed_over)
+                self._passed_over += self.skipped
+        self._count += 1
 
     @property
     def truncated(self) -> str:

@@ -155,8 +155,11 @@ class VideoDecoder:
             return
         if packet is None:
             self._end()
-        else:
-            self._decode(packet)
+            return
+        for _ in range(self._source.skipped):
+            self._lose(None if packet.pts is None else packet.pts - 1)
+            self._next_number += 1
+        self._decode(packet)
 
     def _decode(self, packet: Packet[VideoStream] | None) -> None:
         from av.error import FFmpegError
