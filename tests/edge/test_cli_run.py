@@ -86,6 +86,18 @@ def test_what_cannot_be_run_is_one_sentence_and_a_status(
     assert "Traceback" not in printed
 
 
+def test_a_camera_is_meant_even_where_a_folder_is_called_like_its_number(
+    write_tiny: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "97").mkdir()
+    cv2.imwrite(str(tmp_path / "97/a.png"), np.full((40, 50, 3), 40, np.uint8))
+    bundle = str(write_tiny())
+    monkeypatch.chdir(tmp_path)
+    assert run(["run", "--bundle", bundle, "--camera", "97"]) == 5
+    assert "PE-SRC-001" in capsys.readouterr().err
+    assert run(["run", "--bundle", bundle, "--source", "97"]) == 0
+
+
 def test_a_video_without_frames_is_a_source_error(
     write_tiny: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

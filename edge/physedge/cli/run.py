@@ -123,6 +123,7 @@ def run(
     from physedge_runtime.sinks.serve import ServeSink
     from physedge_runtime.sinks.table import open_sink, sink_text
     from physedge_runtime.sources.base import Deinterlacing
+    from physedge_runtime.sources.camera import CameraSource
     from physedge_runtime.sources.camera_settings import parse_camera_settings
     from physedge_runtime.sources.deinterlace import parse_deinterlace
     from physedge_runtime.sources.dicom_region import choose_region
@@ -136,7 +137,7 @@ def run(
     texts = [*(sink or []), *([f"video:{record}"] if record else []), *([_PAGE] if serve else [])]
     source_texts = _source_texts(source, camera)
     existing = _existing(overwrite=overwrite, append=append)
-    sources = [open_source(text) for text in source_texts]
+    sources: list[Source] = [CameraSource(camera)] if camera is not None else list(map(open_source, source_texts))
     for one in sources:
         if isinstance(one, Deinterlacing):
             one.deinterlace_by(parse_deinterlace(deinterlace))
