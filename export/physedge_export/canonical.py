@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from physedge_export.marks import FLOAT_KEY
+from physedge_export.sizes import with_constant_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,8 +19,8 @@ def canonical(model: bytes) -> bytes:
     """The same graph, spelled as a device reads it.
 
     Descriptions, notes of other programs, fields that ONNX does not know, operator sets that no node uses, and values
-    of which the size is not told are left out; the numbers of every tensor are raw bytes. Nothing that is computed
-    changes, and a graph in this form comes back as it was.
+    of which the size is not told are left out; what decides a size is a constant; the numbers of every tensor are raw
+    bytes. Nothing that is computed changes, and a graph in this form comes back as it was.
 
     Args:
         model: An ONNX file whose weights lie in it.
@@ -38,6 +39,7 @@ def canonical(model: bytes) -> bytes:
         if node.domain in ("", "ai.onnx"):
             node.ClearField("domain")
     _one_operator_set(loaded)
+    with_constant_sizes(loaded)
     for tensor in _tensors(graph):
         _as_raw_bytes(tensor)
     weights = {tensor.name for tensor in graph.initializer}

@@ -11,7 +11,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-from physedge_runtime import graph_check, graph_nodes, graph_wire, ir, ir_spelling, manifest_rules
+from physedge_runtime import (
+    graph_check,
+    graph_nodes,
+    graph_size_rules,
+    graph_sizes,
+    graph_wire,
+    ir,
+    ir_spelling,
+    manifest_rules,
+)
 from physedge_runtime.manifest import OLDEST_SCHEMA_VERSION, SCHEMA_VERSION, Manifest
 
 SOURCES = Path(__file__).parent / "src"
@@ -114,16 +123,11 @@ def operators_text() -> str:
     names = sorted(graph_check.OPERATORS)
     kinds = graph_check.BITS
     constants = {
-        "std::uint64_t most_elements": graph_check.MOST_ELEMENTS,
         "std::size_t most_nodes": graph_check.MOST_NODES,
-        "std::size_t most_axes": graph_check.MOST_AXES,
         "std::int64_t oldest_opset": graph_check.OLDEST_OPSET,
         "std::int64_t newest_opset": graph_check.NEWEST_OPSET,
         "std::int64_t oldest_ir": graph_check.OLDEST_IR,
         "std::int64_t newest_ir": graph_check.NEWEST_IR,
-        "std::int64_t most_padding": graph_check._MOST_PADDING,
-        "std::size_t short_bytes": graph_check._SHORT_BYTES,
-        "std::int64_t int64_kind": graph_check._INT64,
     }
     return "\n".join(
         [
@@ -134,16 +138,37 @@ def operators_text() -> str:
             "constexpr unsigned char kind_bits[] = {"
             + ", ".join(str(kinds.get(kind, 0)) for kind in range(max(kinds) + 1))
             + "};",
-            "// Operator to the input that is a shape, or multiplies one.",
-            "constexpr std::pair<std::string_view, std::size_t> shape_inputs[] = {",
-            *(f'    {{"{name}", {place}}},' for name, place in sorted(graph_check._SHAPE_INPUTS.items())),
-            "};",
             "constexpr std::string_view operators[] = {  // sorted",
             *(f'    "{name}",' for name in names),
             "};",
             "",
         ]
     )
+
+
+def size_rules_text() -> str:
+    """Content of `size_rules.inc`: operator to its rule, a function of graph_size_rules.cpp."""
+    other_names = {"shape": "shape_of", "size": "size_of"}
+    lines = []
+    for name, rule in sorted(graph_size_rules.RULES.items()):
+        function = rule.__name__.lstrip("_")
+        lines.append(f'    {{"{name}", {other_names.get(function, function)}}},')
+    return "\n".join([_HEAD, "constexpr NamedRule size_rules[] = {  // sorted", *lines, "};", ""])
+
+
+def size_limits_text() -> str:
+    """Content of `size_limits.inc`."""
+    constants = {
+        "std::uint64_t most_elements": graph_sizes.MOST_ELEMENTS,
+        "std::uint64_t most_live": graph_sizes.MOST_LIVE,
+        "std::uint64_t most_total": graph_sizes.MOST_TOTAL,
+        "std::size_t most_axes": graph_sizes.MOST_AXES,
+        "std::size_t most_numbers": graph_sizes.MOST_NUMBERS,
+        "std::int64_t float32_kind": graph_sizes.FLOAT32,
+        "std::int64_t int32_kind": graph_sizes.INT32,
+        "std::int64_t int64_kind": graph_sizes.INT64,
+    }
+    return "\n".join([_HEAD, *(f"constexpr {name} = {value};" for name, value in constants.items()), ""])
 
 
 def schemas_text() -> str:
@@ -223,6 +248,8 @@ FILES = {
     "graph_fields.inc": numbers_text,
     "operators.inc": operators_text,
     "operator_schemas.inc": schemas_text,
+    "size_rules.inc": size_rules_text,
+    "size_limits.inc": size_limits_text,
     "ir_operators.inc": ir_operators_text,
     "ir_limits.inc": ir_limits_text,
 }

@@ -3,44 +3,39 @@
 An engine's reader is large native code. It is given only graphs of which this is known: every byte of the file is one
 that `graph_wire` reads, in the one spelling that ONNX's library writes; no tensor points to another file; every
 operator is of the standard domain and on the list below (pure functions of tensors: no control flow, no randomness, no
-strings, nothing that calls out); every tensor holds as many bytes as its shape says, and no shape is beyond
-`MOST_ELEMENTS`.
+strings, nothing that calls out), with the inputs and attributes that the standard gives it; every tensor holds as many
+bytes as its shape says; and the size of every value is known, and within the limits of `graph_sizes`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
 import struct
 from collections import Counter
-from dataclasses import dataclass, field
 
 from physedge_runtime.errors import IntegrityError
 from physedge_runtime.graph_nodes import check_node
+from physedge_runtime.graph_sizes import Sizes, elements_of, numbers_of, shown
 from physedge_runtime.graph_wire import NotAllowed, NotCanonical, NotWhole, Values, read_model
 from physedge_runtime.ir import check_ir, ir_parts, is_ir
 
-MOST_ELEMENTS = 2**28
 MOST_NODES = 20_000
-MOST_AXES = 10
 OLDEST_OPSET, NEWEST_OPSET = 13, 28
 OLDEST_IR, NEWEST_IR = 7, 14
 FLOAT_MARK = "physedge.float"
 """The one note that a node may carry: it is computed in floating point, whatever the precision around it."""
-_MOST_PADDING = 2**16
-_SHORT_BYTES = 160
 
 _OPERATOR_NAMES = """
 Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan Atanh AveragePool BatchNormalization BitShift BitwiseAnd
-BitwiseNot BitwiseOr BitwiseXor Cast CastLike Ceil Celu CenterCropPad Clip Col2Im Compress Concat Constant
-ConstantOfShape Conv ConvInteger ConvTranspose Cos Cosh CumSum DFT DepthToSpace DequantizeLinear Det Div
+BitwiseNot BitwiseOr BitwiseXor Cast CastLike Ceil Celu Clip Concat Constant
+ConstantOfShape Conv ConvInteger ConvTranspose Cos Cosh CumSum DepthToSpace DequantizeLinear Det Div
 DynamicQuantizeLinear Einsum Elu Equal Erf Exp Expand EyeLike Flatten Floor GRU Gather GatherElements GatherND Gelu
 Gemm GlobalAveragePool GlobalLpPool GlobalMaxPool Greater GreaterOrEqual GridSample GroupNormalization HardSigmoid
 HardSwish Hardmax Identity InstanceNormalization IsInf IsNaN LRN LSTM LayerNormalization LeakyRelu Less LessOrEqual
-Log LogSoftmax LpNormalization LpPool MatMul MatMulInteger Max MaxPool MaxUnpool Mean MeanVarianceNormalization Min
+Log LogSoftmax LpNormalization LpPool MatMul MatMulInteger Max MaxPool Mean MeanVarianceNormalization Min
 Mish Mod Mul Neg Not OneHot Or PRelu Pad Pow QLinearConv QLinearMatMul QuantizeLinear RMSNormalization RNN
 Reciprocal ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum
-ReduceSumSquare Relu Reshape Resize ReverseSequence Round STFT ScatterElements ScatterND Selu Shape Shrink Sigmoid
+ReduceSumSquare Relu Reshape Resize ReverseSequence Round ScatterElements ScatterND Selu Shape Shrink Sigmoid
 Sign Sin Sinh Size Slice Softmax Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sub Sum Swish Tan Tanh
 ThresholdedRelu Tile TopK Transpose Trilu Unsqueeze Where Xor
 """
@@ -49,33 +44,10 @@ OPERATORS = frozenset(_OPERATOR_NAMES.split())
 # TensorProto.DataType to bits an element; strings are not among them.
 BITS = {1: 32, 2: 8, 3: 8, 4: 16, 5: 16, 6: 32, 7: 64, 9: 8, 10: 16, 11: 64, 12: 32, 13: 64, 14: 64, 15: 128}
 BITS |= {16: 16, 17: 8, 18: 8, 19: 8, 20: 8, 21: 4, 22: 4, 23: 4, 24: 8}
-_INT64 = 7
-# Operator to the input that is a shape, or multiplies one.
-_SHAPE_INPUTS = {"ConstantOfShape": 0, "Expand": 1, "Reshape": 1, "Tile": 1, "Resize": 3, "Pad": 1}
-
-
-@dataclass(frozen=True, slots=True)
-class _Tensor:
-    """What is remembered of a tensor: if it is a short list of int64, its values."""
-
-    name: str
-    values: tuple[int, ...] = ()
-
-
-@dataclass(slots=True)
-class _Seen:
-    """What the walk has met."""
-
-    values: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    shapes_wanted: list[tuple[str, str]] = field(default_factory=list)
 
 
 class _Walk:
     """One walk over one graph."""
-
-    def __init__(self) -> None:
-        self._seen = _Seen()
-        self._opset = 0
 
     def model(self, model: Values) -> None:
         graph = model.get("graph")
@@ -85,10 +57,7 @@ class _Walk:
         if not OLDEST_IR <= version <= NEWEST_IR:
             found = f"the version {version} of ONNX's format"
             raise NotAllowed("PE-BUNDLE-033", found, f"{OLDEST_IR} to {NEWEST_IR}")
-        self._opset = self._operator_set(model["opset_import"])
-        self._graph(graph)
-        for operator, name in self._seen.shapes_wanted:
-            _check_shape(operator, self._seen.values.get(name, ()))
+        self._graph(graph, self._operator_set(model["opset_import"]))
 
     def _operator_set(self, imported: list[Values]) -> int:
         for operators in imported:
@@ -103,18 +72,26 @@ class _Walk:
             raise NotAllowed("PE-BUNDLE-033", found, f"{OLDEST_OPSET} to {NEWEST_OPSET}")
         return version
 
-    def _graph(self, graph: Values) -> None:
-        if len(graph["node"]) > MOST_NODES:
+    def _graph(self, graph: Values, opset: int) -> None:
+        nodes = graph["node"]
+        if len(nodes) > MOST_NODES:
             raise NotAllowed("PE-BUNDLE-034", f"more than {MOST_NODES} nodes", "a graph within the limits")
-        for data in graph["initializer"]:
-            tensor = _tensor(data)
-            self._seen.values[tensor.name] = tensor.values
+        for tensor in graph["initializer"]:
+            _check_tensor(tensor)
         for value in (*graph["input"], *graph["output"], *graph["value_info"]):
             _check_value(value)
-        for node in graph["node"]:
-            self._node(node)
+        sizes = Sizes(nodes, [value.get("name", "") for value in graph["output"]], opset)
+        for tensor in graph["initializer"]:
+            sizes.constant(tensor.get("name", ""), tuple(tensor["dims"]), numbers_of(tensor))
+        for value in graph["input"]:
+            dims = value["type"]["tensor_type"]["shape"]["dim"]
+            sizes.value(value.get("name", ""), tuple(axis["dim_value"] for axis in dims), "an input")
+        for index, node in enumerate(nodes):
+            self._node(node, opset)
+            sizes.node(index, node)
+        sizes.end()
 
-    def _node(self, node: Values) -> None:
+    def _node(self, node: Values, opset: int) -> None:
         name, domain = node.get("op_type", ""), node.get("domain", "")
         if domain:
             found = f"the operator {name!r} of the domain {domain!r}"
@@ -123,33 +100,24 @@ class _Walk:
             raise NotAllowed("PE-BUNDLE-032", f"the operator {name!r}", "operators that docs/security.md lists")
         if any(note.get("key") != FLOAT_MARK for note in node["metadata_props"]):
             raise NotCanonical("a note of another program at a node")
-        check_node(node, self._opset)
-        inputs, outputs = node["input"], node["output"]
-        constant: _Tensor | None = None
+        check_node(node, opset)
         for attribute in node["attribute"]:
             if (tensor := attribute.get("t")) is not None:
-                constant = _tensor(tensor)
-        if constant is not None and outputs:
-            self._seen.values[outputs[0]] = constant.values
-        place = _SHAPE_INPUTS.get(name)
-        if place is not None and place < len(inputs):
-            self._seen.shapes_wanted.append((name, inputs[place]))
+                _check_tensor(tensor)
 
 
-def _tensor(tensor: Values) -> _Tensor:
+def _check_tensor(tensor: Values) -> None:
     kind, dims = tensor.get("data_type", 0), tensor["dims"]
     if tensor.get("data_location", 0) != 0:
         raise NotAllowed("PE-BUNDLE-031", "a tensor whose data lies in another file", "data in the graph")
     if kind not in BITS:
         raise NotAllowed("PE-BUNDLE-034", f"a tensor of the data type {kind}", "numbers")
-    elements = _elements(dims, "a tensor")
+    elements = elements_of(dims, "a tensor")
     raw: memoryview | None = tensor.get("raw_data")
     held = 0 if raw is None else len(raw)
     if raw is None or held != (elements * BITS[kind] + 7) // 8:
-        found = f"a tensor of the shape {_shown(dims)} with {held} bytes"
+        found = f"a tensor of the shape {shown(dims)} with {held} bytes"
         raise NotAllowed("PE-BUNDLE-034", found, "the data that it names")
-    is_list = kind == _INT64 and held <= _SHORT_BYTES
-    return _Tensor(tensor.get("name", ""), struct.unpack(f"<{elements}q", raw) if is_list else ())
 
 
 def _check_value(value: Values) -> None:
@@ -161,25 +129,7 @@ def _check_value(value: Values) -> None:
     sides = [axis.get("dim_value") for axis in kind.get("shape", {"dim": [{}]})["dim"]]
     if None in sides or any("dim_param" in axis for axis in kind["shape"]["dim"]):
         raise NotAllowed("PE-BUNDLE-034", "a value without a size", "sizes in whole numbers")
-    _elements(sides, "a value")
-
-
-def _elements(dims: list[int], what: str) -> int:
-    """How many elements a shape has that is within the limits."""
-    are_sides = len(dims) <= MOST_AXES and all(0 <= side <= MOST_ELEMENTS for side in dims)
-    if not are_sides or math.prod(dims) > MOST_ELEMENTS:
-        raise NotAllowed("PE-BUNDLE-034", f"{what} of the shape {_shown(dims)}", "a shape within the limits")
-    return math.prod(dims)
-
-
-def _check_shape(operator: str, values: tuple[int, ...]) -> None:
-    too_large = (
-        any(abs(value) > _MOST_PADDING for value in values)
-        if operator == "Pad"
-        else math.prod(value for value in values if value > 0) > MOST_ELEMENTS
-    )
-    if too_large:
-        raise NotAllowed("PE-BUNDLE-034", f"{operator} to {_shown(values)}", "a shape within the limits")
+    elements_of(sides, "a value")
 
 
 def graph_parts(graph: bytes) -> tuple[dict[str, int], dict[str, str]]:
@@ -244,7 +194,3 @@ def check_graph(graph: bytes, *, origin: str) -> None:
             expected=error.expected,
             next_step="do not use it; its maker exports the network without this",
         ) from error
-
-
-def _shown(dims: list[int] | tuple[int, ...]) -> str:
-    return " x ".join(str(size) for size in dims[:6]) + (" ..." if len(dims) > 6 else "")

@@ -36,10 +36,7 @@ CastLike 19 2 2 1 1 saturate=i
 CastLike 24 2 2 1 1 round_mode=s saturate=i
 Ceil 13 1 1 1 1
 Celu 12 1 1 1 1 alpha=f
-CenterCropPad 18 2 2 1 1 axes=I
 Clip 13 1 3 1 1
-Col2Im 18 3 3 1 1 dilations=I pads=I strides=I
-Compress 11 2 2 1 1 axis=i
 Concat 13 1 * 1 1 axis!=i
 Constant 13 0 0 1 1 value=t value_float=f value_floats=F value_int=i value_ints=I value_string=s value_strings=S
 ConstantOfShape 9 1 1 1 1 value=t
@@ -50,8 +47,6 @@ ConvTranspose 11 2 3 1 1 auto_pad=s dilations=I group=i kernel_shape=I output_pa
 Cos 7 1 1 1 1
 Cosh 9 1 1 1 1
 CumSum 11 2 2 1 1 exclusive=i reverse=i
-DFT 17 1 2 1 1 axis=i inverse=i onesided=i
-DFT 20 1 3 1 1 inverse=i onesided=i
 DepthToSpace 13 1 1 1 1 blocksize!=i mode=s
 DequantizeLinear 13 2 3 1 1 axis=i
 DequantizeLinear 21 2 3 1 1 axis=i block_size=i
@@ -109,7 +104,6 @@ MatMul 13 2 2 1 1
 MatMulInteger 10 2 4 1 1
 Max 13 1 * 1 1
 MaxPool 12 1 1 1 2 auto_pad=s ceil_mode=i dilations=I kernel_shape!=I pads=I storage_order=i strides=I
-MaxUnpool 11 2 3 1 1 kernel_shape!=I pads=I strides=I
 Mean 13 1 * 1 1
 MeanVarianceNormalization 13 1 1 1 1 axes=I
 Min 13 1 * 1 1
@@ -162,7 +156,6 @@ Resize 18 1 4 1 1 antialias=i axes=I coordinate_transformation_mode=s cubic_coef
     extrapolation_value=f keep_aspect_ratio_policy=s mode=s nearest_mode=s
 ReverseSequence 10 2 2 1 1 batch_axis=i time_axis=i
 Round 11 1 1 1 1
-STFT 17 2 4 1 1 onesided=i
 ScatterElements 13 3 3 1 1 axis=i
 ScatterElements 16 3 3 1 1 axis=i reduction=s
 ScatterND 13 3 3 1 1

@@ -79,3 +79,38 @@ def test_numbers_of_every_type_become_raw_bytes() -> None:
         values = onnx.numpy_helper.to_array(tensors[f"extra{index}"])
         np.testing.assert_array_equal(values, np.array([0, 1, 1], dtype))
     assert onnx.numpy_helper.to_array(tensors["four"]).astype(int).tolist() == [-8, 7, 1]
+
+
+def test_sizes_that_are_computed_become_constants() -> None:
+    """Exporters write: the shape of a value, a part of it, times two, joined: the sizes of a Resize and a Reshape."""
+    text = """
+    <ir_version: 9, opset_import: ["" : 18]>
+    grows (float[1, 2, 4, 4] x) => (float[1, 2, 16, 4] y, float[1, 2, 4, 4] z) {
+        shape = Shape(x)
+        front = Shape <end = 2> (x)
+        two = Constant <value = int64[2] {2, 2}> ()
+        from = Constant <value = int64[1] {2}> ()
+        to = Constant <value = int64[1] {4}> ()
+        back = Slice(shape, from, to)
+        twice = Mul(back, two)
+        sizes = Concat <axis = 0> (front, twice)
+        none = Constant <value_floats = [0.0]> ()
+        large = Resize <mode = "nearest"> (x, , , sizes)
+        open = Constant <value = int64[2] {-1, 4}> ()
+        target = Concat <axis = 0> (front, open)
+        y = Reshape(large, target)
+        z = Reshape(x, shape)
+    }
+    """
+    brought = onnx.parser.parse_model(text).SerializeToString()
+    ours = canonical(brought)
+    check_graph(ours, origin="ours")
+    kinds = [node.op_type for node in onnx.load_from_string(ours).graph.node]
+    assert not set(kinds) & {"Shape", "Slice", "Mul", "Concat"}
+    given = np.random.default_rng(4).normal(size=(1, 2, 4, 4)).astype(np.float32)
+    before, after = (
+        onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"]).run(None, {"x": given})
+        for graph in (brought, ours)
+    )
+    for one, other in zip(before, after, strict=True):
+        np.testing.assert_array_equal(one, other)

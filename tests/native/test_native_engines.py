@@ -16,7 +16,7 @@ from tiny_network import SIDE_PX, tiny_graph
 from tiny_voltages import voltage_bundle
 
 from physedge_runtime import load
-from physedge_runtime.errors import EnvironmentFault, IntegrityError, PhysedgeError, UsageError
+from physedge_runtime.errors import IntegrityError, PhysedgeError, UsageError
 from physedge_runtime.frame import FrameSpec
 from physedge_runtime.resize import to_frame
 from physedge_runtime.results import Reconstruction, Segmentation
@@ -115,7 +115,7 @@ def test_a_graph_that_the_engine_refuses_is_told(real_engine: str, tmp_path: Pat
     except PhysedgeError as error:
         assert error.identifier in ("PE-ENGINE-002", "PE-BUNDLE-020", "PE-BUNDLE-021")
     broken = exhibits.graph(lambda model: model.graph.node[2].input.__setitem__(1, "nowhere"))
-    with pytest.raises(EnvironmentFault, match="PE-ENGINE-002"):
+    with pytest.raises(IntegrityError, match="PE-BUNDLE-037"):
         native.open(exhibits.with_graph(tmp_path / "y.physedge", broken), engine=real_engine.encode())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -262,3 +263,115 @@ OTHER_NODES: dict[str, tuple[Callable[[], bytes], str]] = {
 
 def _perm(model: Any) -> Any:
     return model.graph.node[1].attribute[0]
+
+
+def with_nodes(*nodes: tuple[Any, ...], **constants: Any) -> Callable[[], bytes]:
+    """The tiny graph with nodes behind it: (operator, inputs, outputs) or with a dictionary of attributes.
+
+    Args:
+        nodes: In their order; `logits` is (1, 1, 32, 32), `frame` (1, 32, 32, 3).
+        constants: Initialisers by name.
+    """
+
+    def change(model: Any) -> None:
+        onnx = _messages()
+        for name, values in constants.items():
+            model.graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(values), name))
+        for operator, inputs, outputs, *rest in nodes:
+            attributes = rest[0] if rest else {}
+            made = onnx.helper.make_node(operator, inputs.split(), outputs.split(), **attributes)
+            model.graph.node.append(made)
+
+    return _model(change)
+
+
+def _doubled(times: int) -> list[tuple[Any, ...]]:
+    names = ["logits", *(f"x{index}" for index in range(times))]
+    return [("Concat", f"{one} {one}", other, {"axis": 0}) for one, other in itertools.pairwise(names)]
+
+
+def _kept(count: int) -> list[tuple[Any, ...]]:
+    """Values of 2^27 that all live until the end."""
+    made = [("Expand", "logits wide", f"x{index}") for index in range(count)]
+    return [*made, ("Sum", " ".join(f"x{index}" for index in range(count)), "sum")]
+
+
+def _passing(count: int) -> list[tuple[Any, ...]]:
+    """Values of 2^27 one after the other, none of which is kept."""
+    return [("Expand", "logits wide", f"x{index}") for index in range(count)]
+
+
+_SIZE, _GIVEN = "PE-BUNDLE-034", "PE-BUNDLE-037"
+_INT = np.int64
+_ROW, _COLUMN = _INT([1, 1024]), _INT([1024, 1])
+_OUTER = [
+    ("Reshape", "logits column", "a"),
+    ("Reshape", "logits row", "b"),
+    ("MatMul", "a b", "c"),
+    ("Reshape", "c long", "d"),
+    ("Reshape", "c longer", "e"),
+    ("MatMul", "d e", "f"),
+]
+_WIDE = _INT([2**17, 1, 32, 32])
+GROWING: dict[str, tuple[Callable[[], bytes], str]] = {
+    "what grows within the limits": (with_nodes(*_doubled(18)), "taken"),
+    "two joined to four, to eight": (with_nodes(*_doubled(19)), _SIZE),
+    "an outer product": (
+        with_nodes(*_OUTER, column=_COLUMN, row=_ROW, long=_INT([2**20, 1]), longer=_INT([1, 2**20])),
+        _SIZE,
+    ),
+    "a sum of two that broadcasts": (
+        with_nodes(*_OUTER[:-1], ("Add", "d e", "f"), column=_COLUMN, row=_ROW, long=[2**20, 1], longer=[1, 2**20]),
+        _SIZE,
+    ),
+    "an expansion": (with_nodes(("Expand", "logits wide", "x"), wide=_INT([2**19, 1, 32, 32])), _SIZE),
+    "repeats": (with_nodes(("Tile", "logits many", "x"), many=_INT([2**19, 1, 1, 1])), _SIZE),
+    "a shape made of nothing": (with_nodes(("ConstantOfShape", "wide", "x"), wide=_INT([2**15, 2**15])), _SIZE),
+    "a large scale": (
+        with_nodes(("Resize", "logits scales scales", "x"), scales=np.float32([1, 1, 600, 600])),
+        _SIZE,
+    ),
+    "a scale of no number": (
+        with_nodes(("Tile", "logits many", "x"), many=np.float32([1, 1, 1, np.nan])),
+        _SIZE,
+    ),
+    "padding to a plane": (
+        with_nodes(("Pad", "logits pads", "x"), pads=_INT([0, 0, 2**15, 2**15, 0, 0, 2**15, 2**15])),
+        _SIZE,
+    ),
+    "padding beyond any picture, of nothing": (
+        with_nodes(("Pad", "logits pads", "x"), pads=_INT([0, 0, 0, -(2**17), 0, 0, 0, 2**17 + 1])),
+        _SIZE,
+    ),
+    "a gathering of gatherings": (
+        with_nodes(
+            ("Gather", "logits at", "x", {"axis": 2}), ("Gather", "x at", "y", {"axis": 4}), at=_INT([[0] * 600] * 600)
+        ),
+        _SIZE,
+    ),
+    "a convolution that is transposed": (
+        with_nodes(("ConvTranspose", "logits weight", "x", {"strides": [2**14, 2**14]})),
+        _SIZE,
+    ),
+    "many large values at a time": (with_nodes(*_kept(5), wide=_WIDE), _SIZE),
+    "three large values at a time": (with_nodes(*_kept(2), wide=_WIDE), "taken"),
+    "many large values one after the other": (with_nodes(*_passing(33), wide=_WIDE), _SIZE),
+    "some large values one after the other": (with_nodes(*_passing(30), wide=_WIDE), "taken"),
+    "a size that is computed": (with_nodes(("Shape", "logits", "s"), ("Reshape", "logits s", "x")), _SIZE),
+    "a shape of another size": (with_nodes(("Reshape", "logits wide", "x"), wide=_INT([2, 1, 32, 32])), _SIZE),
+    "a window larger than its picture": (with_nodes(("MaxPool", "logits", "x", {"kernel_shape": [64, 64]})), _SIZE),
+    "a step of nothing": (
+        with_nodes(("MaxPool", "logits", "x", {"kernel_shape": [2, 2], "strides": [0, 0]})),
+        _SIZE,
+    ),
+    "a window of one axis": (with_nodes(("MaxPool", "logits", "x", {"kernel_shape": [2]})), _SIZE),
+    "an axis that is not there": (with_nodes(("Softmax", "logits", "x"), ("Concat", "x x", "y", {"axis": 4})), _SIZE),
+    "an order of other axes": (with_nodes(("Transpose", "logits", "x", {"perm": [0, 1, 2, 2]})), _SIZE),
+    "an input that nothing gives": (with_nodes(("Relu", "nowhere", "x")), _GIVEN),
+    "an input that is given later": (with_nodes(("Relu", "y", "x"), ("Relu", "logits", "y")), _GIVEN),
+    "a value that is given twice": (with_nodes(("Relu", "logits", "probability")), _GIVEN),
+    "a weight that is given again": (with_nodes(("Relu", "logits", "weight")), _GIVEN),
+    "an answer that nothing gives": (_model(lambda model: setattr(model.graph.output[0], "name", "x")), _GIVEN),
+    "a constant of two values": (with_nodes(("Constant", "", "x", {"value_int": 1, "value_float": 1.0})), _GIVEN),
+    "a constant of text": (with_nodes(("Constant", "", "x", {"value_string": "x"})), _SIZE),
+}
