@@ -155,5 +155,5 @@ def test_a_graph_that_cannot_answer_is_refused(fault: str, real_engine: str, tmp
         "another type": lambda: graph_with(answer_in_bytes),
     }
     path = exhibits.with_graph(tmp_path / "x.physedge", graphs[fault]())
-    with pytest.raises(IntegrityError, match="PE-BUNDLE-021"):
+    with pytest.raises(IntegrityError, match="PE-BUNDLE-038"):
         native.open(path, engine=real_engine.encode())
