@@ -143,6 +143,12 @@ def test_the_json_of_a_manifest_is_bounded_alike(details: Any, is_taken: bool, t
     assert asked(native, changed(CLASSES, change), tmp_path / "x.physedge") == (expected, expected)
 
 
+@pytest.mark.parametrize(("length", "expected"), [(200, "answered"), (201, REFUSED)])
+def test_the_names_of_members_are_bounded_alike(length: int, expected: str, tmp_path: Path, native: Native) -> None:
+    data = changed(SEGMENTATION, lambda manifest: manifest["tools"].update({"é" * length: "1"}))
+    assert asked(native, data, tmp_path / "x.physedge") == (expected, expected)
+
+
 SETTINGS = settings(
     max_examples=250,
     deadline=None,
