@@ -247,9 +247,10 @@ def _check_golden(manifest: Manifest, origin: str) -> None:
     sizes = {output.name: 4 * math.prod(output.shape) for output in manifest.outputs}
     item_bytes = 1 if manifest.spec.frame is not None else 4
     for case in manifest.golden:
-        wanted = {case.frame: item_bytes * math.prod(case.shape)}
-        wanted |= {entry: sizes.get(name, -1) for name, entry in case.outputs.items()}
-        odd = [entry for entry, size in wanted.items() if manifest.entries[entry].size_bytes != size]
+        # Pairs, as one entry may be named for two outputs, and fit one of them.
+        wanted = [(case.frame, item_bytes * math.prod(case.shape))]
+        wanted += [(entry, sizes.get(name, -1)) for name, entry in case.outputs.items()]
+        odd = [entry for entry, size in wanted if manifest.entries[entry].size_bytes != size]
         if odd or set(case.outputs) != set(sizes) or min(case.shape, default=0) < 1:
             what = odd[0] if odd else case.frame
             raise refused("PE-BUNDLE-013", f"{origin}: the golden entry {what!r} does not fit", "its declared shape")

@@ -149,6 +149,21 @@ def test_the_names_of_members_are_bounded_alike(length: int, expected: str, tmp_
     assert asked(native, data, tmp_path / "x.physedge") == (expected, expected)
 
 
+def test_one_entry_for_two_outputs_has_to_fit_both(tmp_path: Path, native: Native) -> None:
+    from broken_manifests import CLASSES
+
+    def change(manifest: Any) -> None:
+        manifest["golden"][0]["outputs"]["probability"] = "golden/0.trust_mass"
+        manifest["entries"].pop("golden/0.probability")
+
+    contents = base(CLASSES)
+    del contents["golden/0.probability"]
+    manifest = json.loads(contents.pop(MANIFEST))
+    change(manifest)
+    data = canonical_zip({**contents, MANIFEST: canonical_json(manifest)})
+    assert asked(native, data, tmp_path / "x.physedge") == ("PE-BUNDLE-013 4", "PE-BUNDLE-013 4")
+
+
 SETTINGS = settings(
     max_examples=250,
     deadline=None,
