@@ -118,7 +118,7 @@ class Artefact(_Record):
     def _without_null(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         content: dict[str, Any] = write(self)
         if self.own is None:
-            del content["own"]
+            content.pop("own", None)
         return content
 
 

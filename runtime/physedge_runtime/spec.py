@@ -146,7 +146,7 @@ class ModelSpec(BaseModel):
         """Left out where nothing is said, so that what was written without it stays what it was."""
         content: dict[str, object] = write(self)
         if self.segment is None:
-            del content["segment"]
+            content.pop("segment", None)  # not there where defaults were left out
         return content
 
     @model_validator(mode="after")
