@@ -104,3 +104,11 @@ def test_every_bit_of_a_directory_record_counts(place: int, value: int, identifi
     data[record + place : record + place + 2] = value.to_bytes(2, "little")
     with pytest.raises(IntegrityError, match=f"PE-BUNDLE-{identifier}"):
         native.read_memory(bytes(data))
+
+
+@pytest.mark.parametrize("place", [4, 6, 8, 10, 14, 18, 22, 28])
+def test_every_bit_of_an_entrys_own_header_counts(place: int, native: Native) -> None:
+    data = bytearray(canonical_zip(base(SEGMENTATION)))
+    data[place] ^= 1
+    with pytest.raises(IntegrityError, match="PE-BUNDLE-007"):
+        native.read_memory(bytes(data))

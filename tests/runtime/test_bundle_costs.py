@@ -149,3 +149,12 @@ def test_the_walk_agrees_with_the_zip_reader_of_python() -> None:
         assert read_archive(data, "x") == contents
         with zipfile.ZipFile(io.BytesIO(data)) as independent:
             assert {name: independent.read(name) for name in independent.namelist()} == contents
+
+
+@pytest.mark.parametrize("place", [4, 6, 8, 10, 14, 18, 22, 28])
+def test_every_bit_of_an_entrys_own_header_counts(place: int) -> None:
+    """Also what the directory says rightly: a reader that goes by the headers would find something else."""
+    data = bytearray(canonical_zip(base(SEGMENTATION)))
+    data[place] ^= 1
+    with pytest.raises(IntegrityError, match="PE-BUNDLE-007"):
+        read_archive(bytes(data), "x")
