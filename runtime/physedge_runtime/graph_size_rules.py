@@ -306,10 +306,11 @@ def _gather_elements(node: SizedNode) -> list[Shape]:
 
 
 def _gather_nd(node: SizedNode) -> list[Shape]:
-    shape, taken, batch = node.shape(0), node.shape(1), node.integer("batch_dims", 0)
-    node.need(len(taken) >= 1 and 0 <= batch < min(len(shape), len(taken)), "ranks")
-    node.need(1 <= taken[-1] <= len(shape) - batch and shape[:batch] == taken[:batch], "indices that do not fit")
-    return [(*taken[:-1], *shape[batch + taken[-1] :])]
+    shape, taken, batch = node.shape(0), list(node.shape(1)), node.integer("batch_dims", 0)
+    node.need(bool(taken) and 0 <= batch < min(len(shape), len(taken)), "ranks")
+    depth = taken[-1]
+    node.need(1 <= depth <= len(shape) - batch and list(shape[:batch]) == taken[:batch], "indices that do not fit")
+    return [(*taken[:-1], *shape[batch + depth :])]
 
 
 def _transpose(node: SizedNode) -> list[Shape]:
