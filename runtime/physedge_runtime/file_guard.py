@@ -16,6 +16,7 @@ from pathlib import Path
 
 from physedge_runtime.errors import UsageError
 
+_BUNDLE_BEGINS = b"PK\x03\x04"
 _PROBES = 5
 _PROBE_WAIT_S = 0.005
 
@@ -68,6 +69,33 @@ def refuse_input(path: Path, inputs: Iterable[Path], *, replaces: bool) -> None:
                 expected="an output that is no input",
                 next_step="name another file for the output",
             )
+
+
+def refuse_output(path: Path, inputs: Iterable[Path | None], *, is_bundle: bool = False) -> None:
+    """Refuse what a verb is about to write where it would destroy what is read, or a bundle.
+
+    An older one of the same kind, a report or a record, is what the verb writes anew.
+
+    Args:
+        path: The output.
+        inputs: Files and folders that the verb reads; None for one that was not given.
+        is_bundle: Whether a bundle is written.
+
+    Raises:
+        UsageError: It is an input (`PE-OUT-001`), or a bundle stands there (`PE-OUT-005`).
+    """
+    refuse_input(path, [one for one in inputs if one is not None], replaces=True)
+    if is_bundle or not path.is_file():
+        return
+    with path.open("rb") as file:
+        found = file.read(len(_BUNDLE_BEGINS))
+    if found == _BUNDLE_BEGINS:
+        raise UsageError(
+            "PE-OUT-005",
+            found=f"{path} is a bundle or another zip file and is to be written over",
+            expected="an output that replaces nothing but an older one of its kind",
+            next_step="name another file",
+        )
 
 
 def refuse_if_in_use(path: Path) -> None:

@@ -10,6 +10,7 @@ import typer
 from physedge.cli.console import emit, progress, say
 from physedge.cli.options import JsonOption, SeedOption
 from physedge_runtime.errors import missing_extra
+from physedge_runtime.file_guard import refuse_output
 
 
 def adapt(
@@ -36,6 +37,7 @@ def adapt(
         from physedge.train.forward_consistency import AdaptOptions
     except ModuleNotFoundError as error:
         raise missing_extra(str(error.name), "train") from error
+    refuse_output(output, [weights, data, sim, reference])
     options = AdaptOptions(steps=steps, anchor=anchor, seed=seed)
     with progress("Fitting to the voltages", steps) as advance:
         done = adapt_to_voltages(

@@ -58,6 +58,7 @@ def bench(
     from physedge.deploy.choice import default_bundle
     from physedge_calibrate.baseline import refuse_slowdowns
     from physedge_runtime.bundle import read_bundle, write_atomically
+    from physedge_runtime.file_guard import refuse_output
     from physedge_runtime.install import refuse_below_floor
     from physedge_runtime.manifest import canonical_json
 
@@ -65,6 +66,9 @@ def bench(
     say(sentence.replace("running", "timing"), json_output=json_output)
     opened = read_bundle(path, trust=trust)
     refuse_below_floor(opened)
+    record = output or Path("build") / f"{path.name.removesuffix('.physedge')}.bench.json"
+    for planned in (record, record.with_suffix(".png")):
+        refuse_output(planned, [path, baseline])
     with progress("timing in turns", rounds) as advance:
         report = bench_bundle(
             opened,
@@ -75,7 +79,6 @@ def bench(
             seed=seed,
             advance=advance,
         )
-    record = output or Path("build") / f"{path.name.removesuffix('.physedge')}.bench.json"
     record.parent.mkdir(parents=True, exist_ok=True)
     slower = report.slower_than(baseline, noise=noise) if baseline is not None else ()
     write_atomically(record, canonical_json(report.to_dict()))

@@ -35,7 +35,10 @@ def diff(
     from physedge.deploy.diff import diff as run_diff
     from physedge.deploy.diff_page import as_json, summary_lines, write_diff
     from physedge_runtime.bundle import read_bundle
+    from physedge_runtime.file_guard import refuse_output
 
+    for name in ("index.html", "diff.json"):
+        refuse_output((output or Path("build/diff")) / name, [before, after, data])
     old, new = read_bundle(before, trust=trust), read_bundle(after, trust=trust)
     options = DiffOptions(frames=frames, data=data, limit=limit, engine=engine, threads=threads, seed=seed)
     with progress("answering the same frames twice", len(pictures_of(old, options))) as advance:

@@ -82,6 +82,7 @@ def export(
     from physedge.deploy.network import NetworkChoice
     from physedge_calibrate.tolerance import standard
     from physedge_calibrate.tolerance import strict as strict_tolerance
+    from physedge_runtime.file_guard import refuse_output
 
     if build is not None:
         run_build(
@@ -117,6 +118,8 @@ def export(
         strata=strata,
         metric=metric,
     )
+    if output is not None:
+        refuse_output(output, [weights, spec, onnx, calib, data, golden], is_bundle=True)
     report = run_export(options, progress)
     say(*report.statements, *verdict_lines(report.manifest.verdicts), json_output=json_output)
     say(f"verdict: {report.verdict}   bundle: {report.bundle}", json_output=json_output)

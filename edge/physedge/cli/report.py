@@ -50,15 +50,17 @@ def _write_page(
     from physedge.deploy.report_page import shipped_entry, write_page
     from physedge.deploy.worst_frames import SideBySide, WorstFrames, answer_side_by_side, worst_frames
     from physedge_runtime.bundle import read_bundle, write_atomically
+    from physedge_runtime.file_guard import refuse_output
 
     opened = read_bundle(bundle, trust=trust)
+    path = output or bundle.with_name(f"{bundle.name.removesuffix('.physedge')}.report.html")
+    refuse_output(path, [bundle, data])
     judged, entry = candidates_of(opened), shipped_entry(opened)
     worst = worst_frames(judged, entry, most=frames) if judged is not None else WorstFrames()
     shown: tuple[SideBySide, ...] = ()
     if data is not None and judged is not None:
         with progress("answering the worst frames again", len(worst.all)) as advance:
             shown = answer_side_by_side(opened, data, worst.all, engine=judged["engine"], advance=advance)
-    path = output or bundle.with_name(f"{bundle.name.removesuffix('.physedge')}.report.html")
     write_atomically(path, write_page(opened, worst, shown).encode("utf-8"))
     if data is not None and judged is not None and not shown:
         say(f"none of the judged frames is in {data}: the page has no pictures", json_output=json_output)
