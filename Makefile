@@ -6,7 +6,7 @@ INPUTS := pyproject.toml constraints.txt
 # Workers that spin while they wait take the cores from everybody beside them.
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: demo test check dist native native-sanitize native-misuse clean
+.PHONY: demo test check dist native native-sanitize native-attack clean
 
 demo: $(VENV)/demo
 	$(BIN)/physedge demo
@@ -39,9 +39,10 @@ dist:
 native: $(VENV)/dev
 	PHYSEDGE_NO_SKIPS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/native
 
-# Every misuse of the C library, under the address, undefined-behaviour and thread sanitizers, in builds of its own.
-native-misuse: $(VENV)/dev
-	PHYSEDGE_NO_SKIPS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/native/test_native_misuse.py
+# Every misuse of the C library under the address, undefined-behaviour and thread sanitizers, and the fuzzers for a
+# minute and a third of one, in builds of their own.
+native-attack: $(VENV)/dev
+	PHYSEDGE_NO_SKIPS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests/native/test_native_misuse.py tests/native/test_native_fuzz.py
 
 # The same tests with address and undefined-behaviour sanitizers in the library and its programs; these are loaded in front of
 # Python too, which itself leaves memory behind at its end. The fuzzer has a build of its own, with sanitizers.

@@ -27,7 +27,7 @@ def test_what_nobody_signed_is_opened_in_a_child_process_first(
     path = write_tiny()
     with pytest.raises(IntegrityError, match="PE-ENGINE-004"):
         open_chosen(OpenRequest(bundle=path, engine="onnxruntime"))
-    open_chosen(OpenRequest(bundle=path, engine="onnxruntime", isolate=False))[1].close()
+    open_chosen(OpenRequest(bundle=path, engine="onnxruntime", isolate=False)).net.close()
     public, _ = write_new_key(tmp_path / "maker.pem")
     sign_bundle(path, file_signer(tmp_path / "maker.pem"))
-    open_chosen(OpenRequest(bundle=path, engine="onnxruntime", trust=[public]))[1].close()
+    open_chosen(OpenRequest(bundle=path, engine="onnxruntime", trust=[public])).net.close()

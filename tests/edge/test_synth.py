@@ -170,7 +170,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
 
 def test_a_missing_package_names_its_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "cv2" else object())
-    with pytest.raises(EnvironmentFault, match=r"physedge\[train\]"):
+    with pytest.raises(EnvironmentFault, match=r"\.whl\[train\]"):
         synthesize("ultrasound", tmp_path / "set", 2, 0)
 
 

@@ -122,6 +122,7 @@ static void null_everywhere(const char *path) {
     printf("answer_of %s\n", physedge_answer_of(NULL, PHYSEDGE_OK, NULL, NULL).fault);
     said("look_at", physedge_look_at(NULL, &look, &error));
     said("stream_create", physedge_stream_create(NULL, NULL, &error));
+    said("update_good", physedge_update_good(NULL, NULL, NULL, NULL, &error));
     call_stream(NULL, NULL);
     said("without an error", physedge_net_infer(NULL, NULL, NULL, NULL));
     physedge_trust_free(NULL);

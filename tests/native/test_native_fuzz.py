@@ -14,6 +14,7 @@ from native_build import SOURCE, configure_and_build
 SECONDS = int(os.environ.get("PHYSEDGE_FUZZ_SECONDS", "60"))
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("REQ-NATIVE-MUTATIONS")
 def test_the_fuzzer_finds_nothing(tmp_path: Path) -> None:
     """From the exhibits on; a crash, a leak, a hang of 10 s, or undefined behaviour ends it with a failure."""

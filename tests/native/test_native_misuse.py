@@ -28,7 +28,7 @@ CASES = {
         "outputs 0",
         *(f"{name} 2 PE-NATIVE-001" for name in ("infer", "prepare", "to_frame", "frame_mask", "region")),
         "answer_of the engine gave no answer",
-        *(f"{name} 2 PE-NATIVE-001" for name in ("look_at", "stream_create")),
+        *(f"{name} 2 PE-NATIVE-001" for name in ("look_at", "stream_create", "update_good")),
         *("has_room 0", "is_idle 1", "safe_reason said", "source_lag 0"),
         *("frame_in 2 PE-NATIVE-001", "take 0", "answered 2 PE-NATIVE-001", "next_item 0", "next_event 0"),
         "without an error 2",

@@ -128,7 +128,7 @@ def test_an_unknown_engine_names_the_known_ones() -> None:
 
 def test_a_missing_package_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
-    with pytest.raises(EnvironmentFault, match=r"pip install 'physedge\[openvino\]'"):
+    with pytest.raises(EnvironmentFault, match=r"pip install 'physedge-.*\.whl\[openvino\]'"):
         open_engine("openvino", request_for(b""))
 
 

@@ -127,7 +127,8 @@ def test_dicom_says_its_spacing(tmp_path: Path) -> None:
     frame = _read(write_dicom(tmp_path / "mr.dcm", pixels, Modality="MR", PixelSpacing=[0.49, 0.51]))
     assert frame.colour is Colour.GREY
     assert frame.pixels.dtype == np.uint8
-    assert frame.spacing_mm == (0.49, 0.51)
+    # Pixels are brought to a square: 48 columns of 0.51 mm become 50 of 0.4896 mm.
+    assert frame.spacing_mm == pytest.approx((0.49, 48 * 0.51 / 50))
     assert _answer(frame).note.startswith("on the frame's own pixel spacing")
 
 
