@@ -32,7 +32,7 @@ _COPIED = (*PACKAGES, "tests", "examples", "docs", "benchmarks", ".ci")
 _NOT_COPIED = shutil.ignore_patterns("__pycache__", "*.pyc", "build", ".hypothesis")
 _NATIVE = "runtime/native/"
 _TIMEOUT_S = 1200
-_TEST_TIMEOUT_S = 120
+_TEST_TIMEOUT_S = 60
 _PYTEST_FAILED = 1
 """Exit status of pytest where tests ran and some failed; another one says that nothing was shown."""
 
